@@ -1,0 +1,1 @@
+"""ingest/decoders: see the files."""

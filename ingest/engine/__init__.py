@@ -1,0 +1,1 @@
+"""ingest/engine: see the files."""

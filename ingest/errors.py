@@ -1,0 +1,31 @@
+"""Errors of `ingest`.
+
+    IngestError                 anything this package raises on purpose
+    ├── WrongUse                a value the user gave cannot work (exit code 2)
+    │   └── ConfigurationChanged  the dataset was made with other settings
+    ├── CannotOpen              a recording that cannot be read at all
+    └── CannotDecode            one packet or message that does not decode
+
+`FileNotFoundError`, `PermissionError` and other `OSError`s pass through as they are: they speak
+of the machine, not of the recording.
+"""
+
+
+class IngestError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class WrongUse(IngestError):
+    """A value the user gave cannot work. The message says which, and what would."""
+
+
+class ConfigurationChanged(WrongUse):
+    """The dataset folder was made with other settings. The message shows the difference."""
+
+
+class CannotOpen(IngestError):
+    """A recording cannot be read at all. The message is the cause, without the path."""
+
+
+class CannotDecode(IngestError):
+    """One packet or message does not decode. The message is the cause, without the path."""

@@ -1,0 +1,1 @@
+"""ingest/sources: see the files."""
