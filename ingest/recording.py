@@ -241,13 +241,13 @@ class Cue:
     text: str
 
 
-MediumItem = Picture | Sound | Rows | Cue
+MediaItem = Picture | Sound | Rows | Cue
 
 
 class Decoder(Protocol):
     """Turns the packets of one track into media. Passive: no threads, no files, no printing."""
 
-    def decode(self, packet: Packet) -> Iterable[MediumItem]:
+    def decode(self, packet: Packet) -> Iterable[MediaItem]:
         """Return what this packet completes: nothing, one item, or several, in time order.
 
         Raises:
@@ -255,7 +255,7 @@ class Decoder(Protocol):
         """
         ...
 
-    def flush(self) -> Iterable[MediumItem]:
+    def flush(self) -> Iterable[MediaItem]:
         """Return what is still inside after the last packet."""
         ...
 

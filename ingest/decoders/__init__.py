@@ -1,1 +1,1 @@
-"""ingest/decoders: see the files."""
+"""Packets to media. Passive: no threads, no files, no printing."""

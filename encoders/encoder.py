@@ -1,0 +1,116 @@
+"""The contract of every encoder, and the checks that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.errors import NotFitted, WrongInput
+from encoders.spec import TokenSpec
+from encoders.tokens import TokenArray
+
+
+class Encoder(Protocol):
+    """Media to tokens and back. Passive: no threads, no files, no printing, no global state.
+
+    Whoever implements it promises:
+
+    - `encode` takes exactly `spec.input.launch_shape`, and each row of its result depends on that row of
+      the batch alone: not on its place, its neighbours, or what pads the launch.
+    - The same spec gives the same tokens: always on the same kind of device, and on every device where
+      `spec.exact_across_devices`.
+    - A frame, sample or row never changes tokens of an earlier chunk.
+
+    Clips of any length become launches in `ClipEncoder`, which is what most callers want.
+    """
+
+    @property
+    def spec(self) -> TokenSpec:
+        """What it is, takes and gives."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes, and where `encode` wants its batch."""
+        ...
+
+    def encode(self, batch: Tensor) -> TokenArray:
+        """Turn one launch into tokens.
+
+        Args:
+            batch: pictures uint8 [B, T, 3, H, W] RGB; sound float32 [B, C, N] in [-1, 1]; signals
+                float32 [B, T, D], NaN where invalid. T or N is `context + chunk`.
+
+        Returns:
+            Codes [B, steps_per_chunk, ...], or the bytes of B * steps_per_chunk steps.
+
+        Raises:
+            WrongInput: shape or dtype is not that of a launch.
+            NotFitted: `spec.needs_fit`, and it was not.
+        """
+        ...
+
+    def reconstruct(self, tokens: TokenArray) -> Tensor:
+        """Turn tokens back into media.
+
+        Args:
+            tokens: of any number of rows B, as `encode` returns them.
+
+        Returns:
+            Media of B chunks, without context, in the layout and dtype of the input, on this device.
+
+        Raises:
+            WrongInput: a shape, dtype or code that this encoder does not make.
+        """
+        ...
+
+    def fit(self, samples: Iterable[np.ndarray]) -> Encoder:
+        """Return a new encoder that is fitted to these samples; itself where nothing needs fitting.
+
+        The result depends on the samples and their order alone. Memory is bounded: of many rows, evenly
+        spaced ones are kept.
+
+        Args:
+            samples: media of the same layout as a clip, as float32 arrays: [T, D] for signals.
+
+        Raises:
+            WrongInput: samples whose columns differ in number, or no samples at all.
+        """
+        ...
+
+
+def check_launch(encoder: Encoder, batch: Tensor) -> None:
+    """Raise unless the batch is exactly one launch of a fitted encoder."""
+    spec = encoder.spec
+    if not spec.is_fitted:
+        raise NotFitted(f"{spec.encoder} must be fitted before it encodes: call .fit(samples) first")
+    dtype = str(batch.dtype).removeprefix("torch.")
+    if tuple(batch.shape) != spec.input.launch_shape or dtype != spec.input.dtype:
+        raise WrongInput(
+            f"{spec.encoder} takes launches of {spec.input.dtype} {list(spec.input.launch_shape)} "
+            f"({spec.input.axes}), got {dtype} {list(batch.shape)}; ClipEncoder makes launches from clips"
+        )
+
+
+def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
+    """Raise unless these are codes of this encoder: shape [B, steps, ...] and every code in its range."""
+    spec = encoder.spec
+    if not spec.is_fitted:
+        raise NotFitted(f"{spec.encoder} must be fitted before it reconstructs: use encoder_for(stored spec)")
+    wanted = (spec.steps_per_chunk, *spec.shape)
+    if tuple(tokens.data.shape[1:]) != wanted:
+        raise WrongInput(
+            f"{spec.encoder} reconstructs codes [B, {str(list(wanted))[1:]}, got {list(tokens.data.shape)}"
+        )
+    if tokens.data.numel() == 0:
+        return
+    codes = tokens.data.to(torch.int64)
+    sizes = torch.tensor(spec.codebook_sizes, device=codes.device)
+    if bool((codes < 0).any()) or bool((codes >= sizes).any()):
+        raise WrongInput(
+            f"{spec.encoder} has codes below {list(spec.codebook_sizes)}, got {int(codes.min())} to {int(codes.max())}"
+        )

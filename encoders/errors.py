@@ -1,0 +1,47 @@
+"""Errors of `encoders`.
+
+    EncodersError               anything this package raises on purpose
+    ├── UnknownEncoder          no encoder has this name
+    ├── WrongSetting            a setting that the encoder does not know, or a value it can't use
+    ├── WrongInput              media or tokens whose shape, size or dtype does not fit
+    ├── WrongSpec               a stored token spec that this version can't rebuild
+    ├── NotFitted               the encoder must be fitted to samples before it can encode
+    ├── DeviceUnavailable       the device that was asked for is not on this machine
+    └── MissingDependency       a library that only this encoder needs is not installed
+
+Nothing here wraps a bug: a `TypeError` or `IndexError` that comes out of this package is one.
+"""
+
+from __future__ import annotations
+
+
+class EncodersError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class UnknownEncoder(EncodersError):
+    """No encoder has this name. The message gives the nearest name and all of them."""
+
+
+class WrongSetting(EncodersError):
+    """A setting that the encoder does not know, or a value it can't use. The message says what it can."""
+
+
+class WrongInput(EncodersError):
+    """Media or tokens do not fit. The message gives what came, what is taken, and the nearest that fits."""
+
+
+class WrongSpec(EncodersError):
+    """A stored token spec can't be rebuilt exactly by this version. The message says what differs."""
+
+
+class NotFitted(EncodersError):
+    """The encoder must be fitted to samples before it can encode."""
+
+
+class DeviceUnavailable(EncodersError):
+    """The device that was asked for is not on this machine."""
+
+
+class MissingDependency(EncodersError):
+    """A library that only this encoder needs is not installed. The message gives the install line."""

@@ -1,0 +1,270 @@
+"""From clips of any length to launches of one fixed shape, and back.
+
+    clip A  [chunk|chunk|chu..]      clip B  [chunk|chunk]          .. = padding
+    launch 1  [A0|A1|A2|B0]          launch 2  [B1|pad|pad|pad]
+
+A clip is padded to a multiple of the encoder's chunk (the last frame repeated, silence, invalid rows) and
+cut into rows; rows of many clips fill a launch; a clip comes out when its last row has been encoded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.encoder import Encoder
+from encoders.errors import NotFitted, WrongInput
+from encoders.spec import InputSpec
+from encoders.tokens import ClipTokens, TokenArray
+
+Tag = TypeVar("Tag", bound=Hashable)
+
+
+class ClipEncoder(Generic[Tag]):
+    """Encodes many clips, filling every launch with rows of as many of them as it takes.
+
+    Clips come out in the order in which they went in. Held at any time: one launch, and the tokens of
+    clips that wait for their last rows or for a clip before them.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        if not encoder.spec.is_fitted:
+            raise NotFitted(
+                f"{encoder.spec.encoder} must be fitted before it encodes: call .fit(samples) first"
+            )
+        self.encoder = encoder
+        self._launch: Tensor | None = None
+        self._filled = 0
+        self._waiting: deque[_Waiting[Tag]] = deque()
+        self._segments: list[tuple[_Waiting[Tag], int]] = []
+
+    def add(self, tag: Tag, media: Tensor) -> list[tuple[Tag, ClipTokens]]:
+        """Take one clip, and return the clips that are now complete, with their tags.
+
+        Args:
+            tag: whatever the caller knows the clip by.
+            media: pictures uint8 [T, 3, H, W]; sound float32 [C, N]; signals float32 [T, D]. Any length,
+                also none. It is copied, and may be changed afterwards.
+
+        Raises:
+            WrongInput: the clip does not fit the encoder; the message gives the nearest that does.
+        """
+        check_clip(self.encoder, media)
+        spec = self.encoder.spec
+        rows = rows_of(media.to(self.encoder.device), spec.input)
+        clip = _Waiting(tag, clip_length(media, spec.input), len(rows))
+        self._waiting.append(clip)
+        launch_batch = spec.input.launch_batch
+        taken = 0
+        while taken < len(rows):
+            count = min(len(rows) - taken, launch_batch - self._filled)
+            part = rows[taken : taken + count]
+            self._segments.append((clip, count))
+            taken += count
+            if count == launch_batch:
+                self._encode(part.contiguous())
+                continue
+            launch = self._buffer()
+            launch[self._filled : self._filled + count] = part
+            self._filled += count
+            if self._filled == launch_batch:
+                self._encode(launch)
+        return self._complete()
+
+    def flush(self) -> list[tuple[Tag, ClipTokens]]:
+        """Encode what waits in a launch that is not full, and return the rest of the clips."""
+        if self._filled:
+            launch = self._buffer()
+            launch[self._filled :] = 0
+            self._encode(launch)
+        return self._complete()
+
+    def _buffer(self) -> Tensor:
+        if self._launch is None:
+            shape = self.encoder.spec.input.launch_shape
+            dtype = getattr(torch, self.encoder.spec.input.dtype)
+            self._launch = torch.zeros(shape, dtype=dtype, device=self.encoder.device)
+        return self._launch
+
+    def _encode(self, launch: Tensor) -> None:
+        result = self.encoder.encode(launch)
+        steps = self.encoder.spec.steps_per_chunk
+        data = result.data.cpu().numpy()
+        saturated = None if result.saturated is None else result.saturated.cpu().numpy()
+        offsets = None if result.offsets is None else result.offsets.numpy()
+        start = 0
+        for clip, count in self._segments:
+            stop = start + count
+            if offsets is None:
+                clip.pieces.append(data[start:stop].reshape(count * steps, *data.shape[2:]))
+            else:
+                edges = offsets[start * steps : stop * steps + 1]
+                clip.pieces.append(data[edges[0] : edges[-1]])
+                clip.sizes.append(np.diff(edges))
+            clip.saturated += 0 if saturated is None else int(saturated[start:stop].sum())
+            clip.rows_missing -= count
+            start = stop
+        self._segments, self._filled = [], 0
+
+    def _complete(self) -> list[tuple[Tag, ClipTokens]]:
+        done = []
+        while self._waiting and not self._waiting[0].rows_missing:
+            clip = self._waiting.popleft()
+            done.append((clip.tag, self._joined(clip)))
+        return done
+
+    def _joined(self, clip: _Waiting[Tag]) -> ClipTokens:
+        spec = self.encoder.spec
+        dtype = np.dtype(spec.dtype)
+        empty = np.empty((0,) if spec.kind == "bytes" else (0, *spec.shape), dtype)
+        tokens = np.concatenate([empty, *clip.pieces])
+        offsets = None
+        if spec.kind == "bytes":
+            offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *clip.sizes]), dtype=np.int64)
+        return ClipTokens(tokens, clip.valid, offsets, clip.saturated)
+
+
+@dataclass(eq=False)
+class _Waiting(Generic[Tag]):
+    tag: Tag
+    valid: int
+    rows_missing: int
+    pieces: list[np.ndarray] = field(default_factory=list)
+    sizes: list[np.ndarray] = field(default_factory=list)
+    saturated: int = 0
+
+
+def encode_clip(encoder: Encoder, media: Tensor) -> ClipTokens:
+    """Encode one clip by itself; the tokens are the same as among others."""
+    launches: ClipEncoder[int] = ClipEncoder(encoder)
+    return [*launches.add(0, media), *launches.flush()][0][1]
+
+
+def reconstruct_clip(
+    encoder: Encoder, tokens: np.ndarray, valid: int | None = None, offsets: np.ndarray | None = None
+) -> Tensor:
+    """Turn the stored tokens of one clip back into media on the CPU, without what was padding.
+
+    Args:
+        encoder: the one that made them: `encoder_for(stored spec)`.
+        tokens: [T', ...] codes, or uint8 [N].
+        valid: frames, samples or rows of the clip; None: padding stays.
+        offsets: int64 [T' + 1], for bytes.
+
+    Returns:
+        Pictures uint8 [T, 3, H, W], sound float32 [C, N], or signals float32 [T, D].
+
+    Raises:
+        WrongInput: the tokens are not whole chunks of this encoder, or codes are out of range.
+    """
+    spec = encoder.spec
+    step_count = len(tokens) if offsets is None else len(offsets) - 1
+    if (offsets is not None) != (spec.kind == "bytes"):
+        raise WrongInput(f"{spec.encoder} makes {spec.kind}: offsets must be given for bytes, and only then")
+    if step_count % spec.steps_per_chunk:
+        raise WrongInput(
+            f"{step_count} steps are not whole chunks of {spec.encoder}: "
+            f"the length must be a multiple of {spec.steps_per_chunk}"
+        )
+    parts = [
+        encoder.reconstruct(_launch_of(tokens, offsets, start, stop, spec.steps_per_chunk)).cpu()
+        for start, stop in _launch_spans(step_count, spec.steps_per_chunk * spec.input.launch_batch)
+    ]
+    media = _joined_rows(parts, spec.input)
+    length = clip_length(media, spec.input)
+    if valid is not None and valid > length:
+        raise WrongInput(
+            f"{step_count} steps of {spec.encoder} are {length} items, fewer than the {valid} valid ones"
+        )
+    return media.narrow(_time_axis(spec.input), 0, length if valid is None else valid)
+
+
+def _launch_spans(step_count: int, steps_per_launch: int) -> list[tuple[int, int]]:
+    starts = range(0, step_count, steps_per_launch)
+    return [(start, min(start + steps_per_launch, step_count)) for start in starts]
+
+
+def _launch_of(
+    tokens: np.ndarray, offsets: np.ndarray | None, start: int, stop: int, steps: int
+) -> TokenArray:
+    if offsets is not None:
+        edges = np.asarray(offsets[start : stop + 1], np.int64)
+        data = np.ascontiguousarray(tokens[edges[0] : edges[-1]])
+        return TokenArray(torch.from_numpy(data.copy()), torch.from_numpy(edges - edges[0]))
+    rows = np.array(tokens[start:stop]).reshape(-1, steps, *tokens.shape[1:])
+    return TokenArray(torch.from_numpy(rows))
+
+
+def _joined_rows(parts: list[Tensor], spec: InputSpec) -> Tensor:
+    if not parts:
+        shape = (spec.channels, 0) if spec.medium == "sound" else (0, spec.channels, *(spec.size or ()))
+        return torch.zeros(shape, dtype=getattr(torch, spec.dtype))
+    media = torch.cat(parts)
+    if spec.medium == "sound":
+        return media.transpose(0, 1).reshape(spec.channels, -1)
+    return media.reshape(-1, *media.shape[2:])
+
+
+def clip_length(media: Tensor, spec: InputSpec) -> int:
+    """Return how many frames, samples or rows a clip has."""
+    return int(media.shape[_time_axis(spec)])
+
+
+def rows_of(media: Tensor, spec: InputSpec) -> Tensor:
+    """Pad a clip and cut it into launch rows [rows, ...]; a view of the padded clip, not for writing.
+
+    Row i is the items [i * chunk - context, (i + 1) * chunk). No row for an empty clip.
+    """
+    axis = _time_axis(spec)
+    length = media.shape[axis]
+    missing = -length % spec.chunk
+    if missing or (spec.context and length):
+        media = torch.cat([*_before(media, spec), media, *_after(media, spec, missing)], dim=axis)
+    if not length:
+        shape = spec.launch_shape[1:]
+        return media.new_zeros((0, *shape))
+    # unfold puts the window last: [.., rows, .., window] -> [rows, .., window at the axis of time, ..]
+    windows = media.unfold(axis, spec.context + spec.chunk, spec.chunk)
+    return windows.movedim(axis, 0).movedim(-1, axis + 1)
+
+
+def _before(media: Tensor, spec: InputSpec) -> list[Tensor]:
+    return [_blank(media, spec, spec.context)] if spec.context else []
+
+
+def _after(media: Tensor, spec: InputSpec, count: int) -> list[Tensor]:
+    if not count:
+        return []
+    if spec.medium == "pictures":
+        return [media[-1:].expand(count, *media.shape[1:])]
+    return [_blank(media, spec, count)]
+
+
+def _blank(media: Tensor, spec: InputSpec, count: int) -> Tensor:
+    shape = list(media.shape)
+    shape[_time_axis(spec)] = count
+    return media.new_full(shape, float("nan") if spec.medium == "signal" else 0)
+
+
+def _time_axis(spec: InputSpec) -> int:
+    return 1 if spec.medium == "sound" else 0
+
+
+def check_clip(encoder: Encoder, media: Tensor) -> None:
+    """Raise unless the clip has the encoder's dtype and, but for its length, the encoder's shape."""
+    spec, name = encoder.spec.input, encoder.spec.encoder
+    wanted: list[int | str] = list(spec.launch_shape[1:])
+    axis = _time_axis(spec)
+    wanted[axis] = spec.clip_axes[axis]
+    dtype = str(media.dtype).removeprefix("torch.")
+    fits = media.ndim == len(wanted) and dtype == spec.dtype
+    fits = fits and all(i == axis or media.shape[i] == size for i, size in enumerate(wanted))
+    if not fits:
+        text = ", ".join(str(size) for size in wanted)
+        raise WrongInput(f"{name} takes clips of {spec.dtype} [{text}], got {dtype} {list(media.shape)}")

@@ -1,0 +1,423 @@
+"""The command `fifth`: parses, calls one function, prints. Everything it does can be done from Python.
+
+Results go to standard output (`--json` gives them as JSON), progress and warnings to standard error.
+Exit codes: 0 all done; 1 could not do it, or everything failed; 2 wrong use; 3 done, with failures
+that are listed. Heavy imports happen in the commands: `fifth --help` loads none.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+FAILED, WRONG_USE, WITH_FAILURES, INTERRUPTED = 1, 2, 3, 130
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Rate(click.ParamType):
+    """A positive or negative number or fraction: `8`, `29.97`, `30000/1001`."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """Read the number exactly."""
+        if isinstance(value, Fraction):
+            return value
+        try:
+            return Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is no number such as 8, 29.97 or 30000/1001", param, ctx)
+
+
+class SignalRate(Rate):
+    """A rate, or `native`."""
+
+    name = "number|native"
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction | None:
+        """Read `native` as None."""
+        return None if value in (None, "native") else super().convert(value, param, ctx)
+
+
+def speaks(command: Command) -> Command:
+    """Turn errors into one clear line and the right exit code; never a traceback for a user's mistake."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (BrokenPipeError, click.ClickException, click.exceptions.Exit):
+            raise
+        except KeyboardInterrupt:
+            fail("stopped; what is finished stays. Run the same command again to go on.", INTERRUPTED)
+        except Exception as error:
+            code = exit_code_of(error)
+            if code is None:
+                raise
+            fail(str(error), code)
+
+    return run  # type: ignore[return-value]
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """Return the exit code for an error that a user can do something about; None for a bug of ours."""
+    from encoders.errors import EncodersError
+    from ingest.errors import IngestError, WrongUse
+    from shards.errors import ShardsError
+
+    if isinstance(error, WrongUse):
+        return WRONG_USE
+    if isinstance(error, (IngestError, ShardsError, EncodersError, OSError)):
+        return FAILED
+    return None
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong and end."""
+    click.echo(f"fifth: {message}", err=True)
+    sys.exit(code)
+
+
+def check_islands() -> None:
+    """End with a clear line where a folder of the user's shadows one of our packages."""
+    from importlib.util import find_spec
+
+    home = Path(__file__).resolve().parent.parent
+    for name in ("encoders", "shards"):
+        spec = find_spec(name)
+        where = spec.submodule_search_locations if spec else None
+        if not where or Path(next(iter(where))).resolve().parent != home:
+            place = next(iter(where)) if where else "nowhere"
+            fail(f"the package {name!r} is taken from {place}, not from Fifth: rename that folder", FAILED)
+
+
+@click.group(context_settings=HELP)
+@click.version_option(package_name="fifth", message="fifth %(version)s")
+def main() -> None:
+    """Turn video files and robot recordings into token shards for model training.
+
+    \b
+    fifth probe run7.mcap              what is inside a recording
+    fifth shard videos/ dataset/       make a dataset; safe to run again
+    fifth info dataset/                what came out, and what failed
+    """
+    check_islands()
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+paths_argument = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+dataset_argument = click.argument("dataset", type=click.Path(path_type=Path))
+audio_format_option = click.option(
+    "--audio-format",
+    "audio_formats",
+    multiple=True,
+    metavar="TOPIC=FORMAT:RATE:CHANNELS",
+    help="Format of raw sound in bags, such as /audio=s16le:16000:1.",
+)
+
+
+def parse_audio_formats(given: tuple[str, ...]) -> dict[str, str]:
+    """Read `TOPIC=FORMAT:RATE:CHANNELS` options."""
+    from ingest.errors import WrongUse
+
+    formats = {}
+    for text in given:
+        topic, equals, form = text.partition("=")
+        if not (topic and equals and form):
+            raise WrongUse(f"--audio-format takes TOPIC=FORMAT:RATE:CHANNELS, got {text!r}")
+        formats[topic] = form
+    return formats
+
+
+@main.command()
+@paths_argument
+@json_option
+@audio_format_option
+@click.option("--workers", type=click.IntRange(min=1), help="Processes (default: number of cores).")
+@speaks
+def probe(
+    paths: tuple[Path, ...], as_json: bool, audio_formats: tuple[str, ...], workers: int | None
+) -> None:
+    """Show what is inside recordings: tracks, rates, durations, clocks, gaps, damage.
+
+    Nothing is written. A folder gives a line per recording and totals; a single recording its table.
+
+    \b
+    fifth probe run7.mcap
+    fifth probe videos/ --json
+    """
+    from ingest.probing import probe_recordings, probe_table
+
+    found = probe_recordings(list(paths), parse_audio_formats(audio_formats), workers)
+    click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else probe_table(found))
+    if not found["recordings"]:
+        fail("no recordings found", FAILED)
+    if all("cause" in entry for entry in found["recordings"]):
+        sys.exit(FAILED)
+    damaged = any("cause" in entry or entry["failures"] for entry in found["recordings"])
+    sys.exit(WITH_FAILURES if damaged else 0)
+
+
+@main.command()
+@paths_argument
+@click.option("--clip-seconds", type=Rate(), default="4", show_default=True, help="Length of a clip.")
+@click.option("--fps", type=Rate(), default="8", show_default=True, help="Frames per second.")
+@click.option(
+    "--size", type=int, default=256, show_default=True, help="Edge of the square frames, in pixels."
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["auto", "crop", "pad", "stretch"]),
+    default="auto",
+    show_default=True,
+    help="How pictures become square; auto crops files and pads bags.",
+)
+@click.option("--video", default="auto", metavar="NAME|none", help="Frame encoder (see: fifth encoders).")
+@click.option("--audio", default="auto", metavar="NAME|none", help="Sound encoder.")
+@click.option("--signals", default="auto", metavar="NAME|none", help="Signal encoder.")
+@click.option("--signal-hz", type=SignalRate(), default="50", show_default=True, help="Grid of signals.")
+@click.option("--tracks", multiple=True, metavar="GLOB", help="Take only tracks or topics that match.")
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="NAME=TOPIC[:COLUMNS]",
+    help="Take this track under this name, such as state=/joint_states:position,velocity.",
+)
+@audio_format_option
+@click.option("--include", multiple=True, metavar="GLOB", help="Take only recordings whose name matches.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out recordings whose name matches.")
+@click.option("--list", "list_file", type=click.Path(path_type=Path), help="File with one input per line.")
+@click.option("--shard-mb", type=int, default=64, show_default=True, help="Bytes of a shard, about, in MiB.")
+@click.option("--shard-seconds", type=int, default=3600, show_default=True, help="Most media of a shard.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--retry-failed", is_flag=True, help="Try recordings again that lost something.")
+@click.option("--replace", is_flag=True, help="Drop old samples where a name has new content.")
+@click.option("--strict", is_flag=True, help="Stop at the first failure, with exit code 1.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and write nothing.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+@speaks
+def shard(paths: tuple[Path, ...], **options: Any) -> None:
+    """Decode recordings, encode them to tokens, write shards to DATASET (the last of PATHS).
+
+    Safe to run again: finished work is skipped, new recordings are added, what a stopped run left is
+    cleaned up. A recording that fails costs what is damaged; the exit code is then 3.
+
+    \b
+    fifth shard videos/ dataset/
+    fifth shard bags/ dataset/ --map state=/joint_states:position --fps 10
+    fifth shard videos/ --dry-run
+    """
+    from ingest.errors import WrongUse
+
+    inputs = [*paths, *_listed(options["list_file"])]
+    dry = options["dry_run"]
+    if not dry:
+        if len(paths) + bool(options["list_file"]) < 2:
+            raise WrongUse("shard takes at least one INPUT and the DATASET folder to write")
+        dataset = paths[-1]
+        inputs.remove(dataset)
+    settings = _settings(options)
+    if dry:
+        _dry_run(inputs, settings, options)
+        return
+    _shard(inputs, dataset, settings, options)
+
+
+def _listed(path: Path | None) -> list[Path]:
+    """Read a file of inputs: one per line; empty lines and lines that begin with # are passed over."""
+    if path is None:
+        return []
+    lines = (line.strip() for line in path.read_text("utf-8").splitlines())
+    return [Path(line) for line in lines if line and not line.startswith("#")]
+
+
+def _settings(options: dict[str, Any]) -> Any:
+    from ingest.configuration import Settings, TrackMap
+
+    globs = tuple(glob for given in options["tracks"] for glob in given.split(","))
+    return Settings(
+        clip_seconds=options["clip_seconds"],
+        fps=options["fps"],
+        size=options["size"],
+        fit=options["fit"],
+        video=options["video"],
+        audio=options["audio"],
+        signals=options["signals"],
+        signal_hz=options["signal_hz"],
+        tracks=globs,
+        maps=tuple(TrackMap.parse(text) for text in options["maps"]),
+        audio_formats=parse_audio_formats(options["audio_formats"]),
+        shard_mb=options["shard_mb"],
+        shard_seconds=options["shard_seconds"],
+        device=options["device"],
+    )
+
+
+def _choice(options: dict[str, Any]) -> Any:
+    from ingest.pipeline import Choice
+
+    return Choice(
+        include=options["include"],
+        exclude=options["exclude"],
+        retry_failed=options["retry_failed"],
+        replace=options["replace"],
+        strict=options["strict"],
+    )
+
+
+def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None:
+    from ingest.cli_progress import Display
+    from ingest.cli_tables import dry_run_table
+    from ingest.forecast import forecast
+    from ingest.pipeline import dry_run
+
+    display = Display(options["quiet"])
+    try:
+        lines = dry_run(
+            inputs, settings, choice=_choice(options), workers=options["workers"], listener=display
+        )
+    finally:
+        display.close()
+    seen = forecast(lines)
+    click.echo(json.dumps(seen, indent=1, sort_keys=True) if options["as_json"] else dry_run_table(seen))
+    if not seen["recordings"]:
+        fail("no recordings found in the inputs", FAILED)
+
+
+def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, Any]) -> None:
+    from ingest.cli_progress import Display
+    from ingest.cli_tables import info_table, run_line
+    from ingest.pipeline import shard_recordings
+    from shards import DatasetFolder, dataset_info
+
+    display = Display(options["quiet"])
+    try:
+        run = shard_recordings(
+            inputs, dataset, settings, choice=_choice(options), workers=options["workers"], listener=display
+        )
+    finally:
+        display.close()
+    if run.stopped_by:
+        fail(f"stopped at the first failure (--strict): {run.stopped_by}", FAILED)
+    if not DatasetFolder(dataset).is_dataset():
+        fail(f"no recordings found in {', '.join(str(path) for path in inputs)}: nothing to shard", FAILED)
+    info = dataset_info(dataset)
+    if options["as_json"]:
+        click.echo(json.dumps(info, indent=1, sort_keys=True))
+    else:
+        click.echo(info_table(info, str(dataset)))
+    click.echo(f"fifth: {run_line(run)}", err=True)
+    if run.unfinished:
+        listed = "\n  ".join(run.unfinished[:10])
+        fail(f"{len(run.unfinished)} tasks are not done:\n  {listed}\nRun the same command again.", FAILED)
+    if not info["samples"]:
+        fail("no samples were made; see the failures above", FAILED)
+    if info["failures"]:
+        click.echo(f"fifth: done, with {len(info['failures'])} failures (listed above)", err=True)
+        sys.exit(WITH_FAILURES)
+
+
+@main.command()
+@dataset_argument
+@json_option
+@speaks
+def info(dataset: Path, as_json: bool) -> None:
+    """Show a dataset's totals, its tokens per track, and every failure.
+
+    \b
+    fifth info dataset/
+    fifth info dataset/ --json
+    """
+    from ingest.cli_tables import info_table
+    from shards import dataset_info
+
+    found = dataset_info(dataset)
+    click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else info_table(found, str(dataset)))
+
+
+@main.command()
+@dataset_argument
+@json_option
+@speaks
+def verify(dataset: Path, as_json: bool) -> None:
+    """Read everything back: sizes, counts, hashes, members, token ranges.
+
+    Exit code 1 where anything is wrong; each problem is named.
+
+    \b
+    fifth verify dataset/
+    """
+    from shards import dataset_info, verify_dataset
+
+    problems = [str(problem) for problem in verify_dataset(dataset)]
+    found = dataset_info(dataset) if not problems else {}
+    if as_json:
+        click.echo(json.dumps({"problems": problems}, indent=1))
+    elif not problems:
+        amount = f"{found['samples']} samples in {len(found['shards'])} shards"
+        click.echo(f"{dataset}: {amount}: all is as it was written")
+    for problem in problems:
+        click.echo(f"fifth: {problem}", err=True)
+    if problems:
+        fail(f"{dataset}: {len(problems)} problems", FAILED)
+
+
+@main.command()
+@dataset_argument
+@click.argument("key")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="mp4, wav, csv, txt or folder."
+)
+@click.option("--track", default="", help="Which track, where several fit.")
+@speaks
+def reconstruct(dataset: Path, key: str, out: Path, track: str) -> None:
+    """Turn the tokens of one sample back into pictures, sound or numbers.
+
+    The ending of OUT decides: .mp4 (with sound), .wav, .csv, .txt; a folder gets every track.
+
+    \b
+    fifth reconstruct dataset/ 0a1b2c3d4e5f6071_0000000000004000000 -o clip.mp4
+    """
+    from ingest.reconstruction import reconstruct_sample, write_reconstruction
+
+    tracks = reconstruct_sample(dataset, key)
+    for path in write_reconstruction(tracks, out, track):
+        click.echo(str(path))
+
+
+@main.command()
+@click.option("--measure", type=click.Path(path_type=Path), help="Measure quality on this file or folder.")
+@click.option(
+    "--seconds", type=Rate(), default="20", show_default=True, help="Media to measure per recording."
+)
+@json_option
+@speaks
+def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
+    """List the encoders: what they take, what they give, how many bits.
+
+    With --measure, encode and reconstruct real media and print the quality: PSNR, SNR, RMSE.
+
+    \b
+    fifth encoders
+    fifth encoders --measure videos/
+    """
+    from ingest.cli_tables import encoders_table, quality_table
+    from ingest.measuring import list_encoders, measure_encoders
+
+    found = measure_encoders(measure, seconds) if measure else list_encoders()
+    table = quality_table if measure else encoders_table
+    click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else table(found))

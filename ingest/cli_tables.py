@@ -1,0 +1,123 @@
+"""What the commands print for people; every figure here is in the JSON too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingest.cli_progress import short_count
+from ingest.pipeline import Run
+from ingest.text_table import text_table
+
+MOST_LISTED = 60
+
+
+def info_table(info: Mapping[str, Any], name: str) -> str:
+    """Return a dataset's totals, tokens per track, layouts, and every failure."""
+    statuses: dict[str, int] = {}
+    for entry in info["per_recording"]:
+        statuses[entry["status"]] = statuses.get(entry["status"], 0) + 1
+    shown = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+    unfinished = "" if info.get("finished", True) else " (not finished: run the same `fifth shard` again)"
+    lines = [
+        f"{name}{unfinished}",
+        f"  {info['recordings']} recordings ({shown})",
+        f"  {info['samples']} samples, {info['seconds'] / 3600:.4f} h of media, {info['bytes'] / 1e6:.1f} MB "
+        f"in {len(info['shards'])} shards, {len(info['layouts'])} layouts",
+    ]
+    if info["tokens"]:
+        rows = [(track, short_count(count)) for track, count in sorted(info["tokens"].items())]
+        lines.append(_indented(text_table(("track", "tokens"), _cut(rows, ("and more", "")))))
+    lines += _listed("failures", info["failures"])
+    lines += _listed("notes", info["notes"])
+    if info.get("passed_over"):
+        passed = ", ".join(f"{count} ({reason})" for reason, count in sorted(info["passed_over"].items()))
+        lines.append(f"  passed over: {passed}")
+    return "\n".join(lines)
+
+
+def _listed(kind: str, incidents: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not incidents:
+        return []
+    lines = [f"  {len(incidents)} {kind}:"]
+    for incident in incidents[:MOST_LISTED]:
+        track = f" [{incident['track']}]" if incident.get("track") else ""
+        span_ns = incident["stop_ns"] - incident["start_ns"]
+        span = f" ({span_ns / 1e9:.2f} s)" if span_ns > 0 else ""
+        lines.append(f"    {incident['recording']}{track}: {incident['cause']}{span}")
+    if len(incidents) > MOST_LISTED:
+        lines.append(f"    and {len(incidents) - MOST_LISTED} more: see `fifth info --json`")
+    return lines
+
+
+def _cut(rows: list[tuple[str, str]], more: tuple[str, str]) -> list[tuple[str, str]]:
+    return rows if len(rows) <= MOST_LISTED else [*rows[:MOST_LISTED], more]
+
+
+def _indented(text: str) -> str:
+    return "\n".join("  " + line for line in text.splitlines())
+
+
+def run_line(run: Run) -> str:
+    """Return one line about the run itself."""
+    seconds = run.media_ns / 1e9
+    speed = f", {seconds / run.seconds:.1f} x real time" if run.seconds and seconds else ""
+    before = f", {run.tasks_before} tasks were done before" if run.tasks_before else ""
+    peak = f", at most {run.peak_rss_bytes / 2**20:.0f} MiB per worker" if run.peak_rss_bytes else ""
+    hours = f"{seconds / 3600:.4f} h of media"
+    return f"{run.tasks_run} tasks done in {run.seconds:.1f} s, {hours}{speed}{peak}{before}"
+
+
+def dry_run_table(seen: Mapping[str, Any]) -> str:
+    """Return what a run would make."""
+    shown = ", ".join(f"{count} {status}" for status, count in sorted(seen["by_status"].items()))
+    lines = [
+        f"{seen['recordings']} recordings ({shown})",
+        f"{seen['clips']} clips, {seen['seconds'] / 3600:.4f} h, about {seen['bytes'] / 1e6:.1f} MB in "
+        f"{seen['shards']} shards",
+    ]
+    rows = [
+        (name, str(of["recordings"]), str(of["clips"]), f"{of['bytes'] / 1e6:.1f}")
+        for name, of in seen["layouts"].items()
+    ]
+    if rows:
+        lines.append(_indented(text_table(("layout", "recordings", "clips", "MB"), rows)))
+    if seen["tokens"]:
+        counts = [(track, short_count(count)) for track, count in seen["tokens"].items()]
+        lines.append(_indented(text_table(("track", "tokens"), counts)))
+    for kind in ("failures", "notes"):
+        lines += [f"{kind[:-1]}: {entry['recording']}: {entry['cause']}" for entry in seen[kind]]
+    lines.append("nothing was written (--dry-run)")
+    return "\n".join(lines)
+
+
+def encoders_table(found: Mapping[str, Any]) -> str:
+    """Return the list of encoders."""
+    rows = [
+        (
+            entry["name"] + (" (default)" if entry["default"] else ""),
+            entry["medium"],
+            entry["takes"],
+            entry["gives"],
+            f"{entry['tokens_per_second']:g}" if entry["tokens_per_second"] else "varies",
+            f"{entry['bits_per_second'] / 1000:.1f}" if entry["bits_per_second"] else "varies",
+            "yes" if entry["exact_across_devices"] else "no",
+        )
+        for entry in found["encoders"]
+    ]
+    head = ("encoder", "medium", "takes", "gives", "tokens/s", "kbit/s", "exact on every device")
+    return text_table(head, rows)
+
+
+def quality_table(found: Mapping[str, Any]) -> str:
+    """Return measured quality per encoder."""
+    rows = [
+        (
+            entry["encoder"],
+            entry["track"],
+            f"{entry['bits_per_second'] / 1000:.1f}" if entry["bits_per_second"] else "",
+            ", ".join(f"{name} {value:.4g}" for name, value in entry["figures"].items()),
+        )
+        for entry in found["measured"]
+    ]
+    return text_table(("encoder", "track", "kbit/s", "quality"), rows)

@@ -1,0 +1,185 @@
+"""Reading clips: one pass over a recording, every track sampled as it comes.
+
+This is where source, decoder and sampler meet. Nothing is held but what the clips in progress need:
+a clip's track is given back as soon as nothing can change it any more, so memory depends on the
+length of a clip and on how a file is interleaved, not on the length of the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from ingest.errors import CannotDecode, CannotOpen
+from ingest.geometry import Fit
+from ingest.recording import Decoder, Incident, MediaItem, Packet, Recording, Report, Source, Track
+from ingest.sampling.clip import ClipMedia, Sampler, Window
+from ingest.timing import NS, clip_window
+
+AT_THE_END_NS = NS // 10
+"""Damage within the last tenth of a second of a track is a note, not a failure."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the tracks of each medium are sampled."""
+
+    fps: Fraction = Fraction(8)
+    size: int = 256
+    fit: Fit = "crop"
+    sample_rate: int = 16000
+    channels: int = 1
+    signal_hz: Fraction | None = Fraction(50)
+    """None: signals keep their own stamps."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One track that is wanted, under the name it shall have."""
+
+    name: str
+    track: Track
+    columns: tuple[int, ...] | None = None
+    """Signals: indices of the columns wanted; None: all."""
+
+
+@dataclass
+class _Lane:
+    """One track on its way from packets to clips."""
+
+    wish: Wish
+    decoder: Decoder
+    sampler: Sampler
+    latest_ns: int = 0
+    incidents: list[Incident] = field(default_factory=list)
+
+
+def windows_of(recording: Recording, clip_ns: int, first: int, count: int) -> list[Window]:
+    """Return the windows of clips `first` to `first + count` of a recording."""
+    spans = [
+        clip_window(recording.origin_ns, recording.stop_ns, clip_ns, i) for i in range(first, first + count)
+    ]
+    return [Window(first + i, start, stop) for i, (start, stop) in enumerate(spans)]
+
+
+def read_clips(
+    source: Source, wishes: Sequence[Wish], windows: Sequence[Window], sampling: Sampling, report: Report
+) -> Iterator[tuple[Window, str, ClipMedia]]:
+    """Read the wanted tracks of neighbouring clips in one pass.
+
+    Args:
+        source: an opened recording.
+        wishes: the tracks wanted; each comes once per window, in any order among each other.
+        windows: clips in order, not overlapping.
+        sampling: the grids and sizes.
+        report: told of everything that is lost on the way. What decodes is given.
+
+    Yields:
+        The window, the wish's name and its media, for every window and wish.
+    """
+    if not windows:
+        return
+    lanes: dict[str, _Lane] = {}
+    for wish in wishes:
+        decoder: Decoder
+        try:
+            decoder = source.decoder(wish.track)
+        except CannotOpen as error:
+            span = (wish.track.start_ns, wish.track.stop_ns)
+            report(Incident("failure", str(error), wish.track.name, *span))
+            decoder = _Deaf()
+        lanes[wish.track.name] = _Lane(wish, decoder, _sampler(wish, windows, sampling, report))
+    tracks = [lane.wish.track for lane in lanes.values()]
+    for packet in source.read(tracks, windows[0].start_ns, windows[-1].stop_ns, report):
+        lane = lanes[packet.track]
+        lane.latest_ns = packet.time_ns
+        try:
+            items = lane.decoder.decode(packet)
+        except CannotDecode as error:
+            _lose(lane, packet.time_ns, str(error), report)
+            continue
+        for item in items:
+            for window, media in lane.sampler.push(item):
+                yield window, lane.wish.name, media
+    for lane in lanes.values():
+        try:
+            items = lane.decoder.flush()
+        except CannotDecode as error:
+            _lose(lane, lane.latest_ns, str(error), report)
+            items = []
+        for item in items:
+            for window, media in lane.sampler.push(item):
+                yield window, lane.wish.name, media
+        for window, media in lane.sampler.finish():
+            yield window, lane.wish.name, media
+
+
+def _lose(lane: _Lane, time_ns: int, cause: str, report: Report) -> None:
+    """Record one packet that does not decode; the sampler hears where something is missing."""
+    track = lane.wish.track
+    lane.sampler.lost(time_ns)
+    stop_ns = time_ns + max(1, track.period_ns)
+    severity = "note" if track.stop_ns - time_ns <= AT_THE_END_NS else "failure"
+    report(Incident(severity, cause, track.name, time_ns, stop_ns))  # type: ignore[arg-type]
+
+
+class _Deaf:
+    """Stands in for a decoder that could not be made: everything is lost, and said once."""
+
+    def decode(self, packet: Packet) -> list[MediaItem]:
+        return []
+
+    def flush(self) -> list[MediaItem]:
+        return []
+
+
+def _sampler(wish: Wish, windows: Sequence[Window], sampling: Sampling, report: Report) -> Sampler:
+    track = wish.track
+    if track.medium == "pictures":
+        from ingest.sampling.pictures import PictureSampler
+
+        return PictureSampler(track, windows, sampling.fps, sampling.size, sampling.fit, report)
+    if track.medium == "sound":
+        from ingest.decoders.av_sound import AvResampler
+        from ingest.sampling.sound import SoundSampler
+
+        rate, channels = sampling.sample_rate, sampling.channels
+        return SoundSampler(
+            track, windows, rate, channels, lambda layout, hz: AvResampler(layout, hz, rate, channels)
+        )
+    if track.medium == "signal":
+        from ingest.sampling.signals import SignalSampler
+
+        return SignalSampler(track, windows, sampling.signal_hz, wish.columns)
+    from ingest.sampling.text import TextSampler
+
+    return TextSampler(windows)
+
+
+def merge_incidents(incidents: Sequence[Incident], within_ns: int = NS) -> list[Incident]:
+    """Join neighbouring incidents of one track with one cause: 51 lost packets are one line.
+
+    The joined cause says how many there were. Order: by track, then time.
+    """
+    merged: list[tuple[Incident, int]] = []
+    for incident in sorted(incidents, key=lambda i: (i.track, i.severity, i.cause, i.start_ns)):
+        if merged:
+            last, count = merged[-1]
+            same = (last.track, last.severity, last.cause) == (
+                incident.track,
+                incident.severity,
+                incident.cause,
+            )
+            if same and incident.start_ns <= last.stop_ns + within_ns:
+                span = (last.start_ns, max(last.stop_ns, incident.stop_ns))
+                merged[-1] = (Incident(last.severity, last.cause, last.track, *span), count + 1)
+                continue
+        merged.append((incident, 1))
+    joined = [
+        Incident(
+            i.severity, f"{i.cause}, {count} times" if count > 1 else i.cause, i.track, i.start_ns, i.stop_ns
+        )
+        for i, count in merged
+    ]
+    return sorted(joined, key=lambda i: (i.track, i.start_ns, i.stop_ns, i.severity, i.cause))

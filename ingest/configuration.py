@@ -1,0 +1,234 @@
+"""The settings that can change bytes, resolved and frozen with the dataset.
+
+Never in here: workers, engine, output path, log level, absolute paths. `auto` is resolved once, when
+the dataset is first planned, and stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from ingest.clips import Sampling
+from ingest.errors import ConfigurationChanged, WrongUse
+from ingest.geometry import FITS, Fit
+from ingest.timing import NS, seconds_to_ns
+
+if TYPE_CHECKING:
+    from encoders import Encoder
+
+PIPELINE_REVISION = 1
+"""Raised whenever our code changes the bytes that the same configuration gives."""
+
+MEDIA = ("pictures", "sound", "signal")
+
+
+@dataclass(frozen=True)
+class TrackMap:
+    """`NAME=TOPIC[:columns]`: a track that a training run wants, by the name it shall have."""
+
+    name: str
+    topic: str
+    """A topic or track name; globs are allowed."""
+    columns: tuple[str, ...] = ()
+    """Column paths, or their beginnings (`position` takes `position[wrist]`); empty: all."""
+
+    @classmethod
+    def parse(cls, text: str) -> TrackMap:
+        """Read `state=/joint_states:position,velocity`."""
+        name, equals, rest = text.partition("=")
+        topic, _, columns = rest.partition(":")
+        if not (name and equals and topic):
+            raise WrongUse(f"--map takes NAME=TOPIC or NAME=TOPIC:COLUMN,COLUMN, got {text!r}")
+        if not name.replace("_", "").isalnum() or name != name.lower() or len(name) > 40:
+            raise WrongUse(
+                f"--map: a track name has lower-case letters, digits and underscores, got {name!r}"
+            )
+        return cls(name, topic, tuple(column for column in columns.split(",") if column))
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.topic}" + (f":{','.join(self.columns)}" if self.columns else "")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `fifth shard` can be told that changes bytes. Checked when made.
+
+    Raises:
+        WrongUse: a value that cannot work.
+    """
+
+    clip_seconds: Fraction = Fraction(4)
+    fps: Fraction = Fraction(8)
+    size: int = 256
+    fit: str = "auto"
+    """`auto`: crop for files, pad for bags (a gripper is at the edge)."""
+    video: str = "auto"
+    audio: str = "auto"
+    signals: str = "auto"
+    """Encoder names; `auto` is the medium's default, `none` leaves the medium out."""
+    signal_hz: Fraction | None = Fraction(50)
+    """None: signals keep their own stamps."""
+    tracks: tuple[str, ...] = ()
+    maps: tuple[TrackMap, ...] = ()
+    audio_formats: Mapping[str, str] = field(default_factory=dict)
+    shard_mb: int = 64
+    shard_seconds: int = 3600
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for option, value in (("--clip-seconds", self.clip_seconds), ("--fps", self.fps)):
+            if value <= 0:
+                raise WrongUse(f"{option} must be more than 0, got {float(value):g}")
+        if self.signal_hz is not None and self.signal_hz <= 0:
+            raise WrongUse(f"--signal-hz must be more than 0, or 'native', got {float(self.signal_hz):g}")
+        if self.clip_seconds > 3600:
+            raise WrongUse(f"--clip-seconds must be at most 3600, got {float(self.clip_seconds):g}")
+        if self.fps > 1000:
+            raise WrongUse(f"--fps must be at most 1000, got {float(self.fps):g}")
+        if self.size < 16 or self.size > 4096 or self.size % 16:
+            raise WrongUse(f"--size must be a multiple of 16 from 16 to 4096, got {self.size}")
+        if self.fit not in ("auto", *FITS):
+            raise WrongUse(f"--fit must be crop, pad or stretch, got {self.fit!r}")
+        if self.shard_mb < 1 or self.shard_seconds < 1:
+            raise WrongUse("--shard-mb and --shard-seconds must be at least 1")
+        names = [entry.name for entry in self.maps]
+        if len(set(names)) < len(names):
+            raise WrongUse(f"--map gives one name twice: {', '.join(names)}")
+
+    def encoder_name(self, medium: str) -> str | None:
+        """Return the encoder's name for a medium; None where the medium is left out."""
+        from encoders import default_encoder, medium_of
+
+        name = {"pictures": self.video, "sound": self.audio, "signal": self.signals}[medium]
+        if name == "none":
+            return None
+        if name == "auto":
+            return default_encoder(medium)  # type: ignore[arg-type]
+        if medium_of(name) != medium:
+            raise WrongUse(f"encoder {name!r} takes {medium_of(name)}, not {medium}")
+        return name
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Resolved settings: what the dataset stores, and what every worker builds its encoders from."""
+
+    data: Mapping[str, Any]
+    """JSON, sorted keys; see `resolve`."""
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the configuration's JSON."""
+        return hashlib.sha256(json.dumps(self.data, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def clip_ns(self) -> int:
+        """Length of a clip."""
+        return int(self.data["clip_ns"])
+
+    @property
+    def maps(self) -> tuple[TrackMap, ...]:
+        """The tracks that are wanted by name."""
+        return tuple(TrackMap.parse(text) for text in self.data["map"])
+
+    def fit_for(self, kind: str) -> Fit:
+        """Return how pictures of a `media` file or a `bag` are fitted."""
+        fit: Fit | None = None if self.data["fit"] == "auto" else self.data["fit"]
+        return fit or ("pad" if kind == "bag" else "crop")
+
+    def sampling(self, kind: str) -> Sampling:
+        """Return how tracks are sampled."""
+        sound = self.data["encoders"]["sound"]
+        rate = Fraction(sound["input"]["rate"]) if sound else Fraction(16000)
+        return Sampling(
+            fps=Fraction(self.data["fps"]),
+            size=self.data["size"],
+            fit=self.fit_for(kind),
+            sample_rate=int(rate),
+            channels=sound["input"]["channels"] if sound else 1,
+            signal_hz=None if self.data["signal_hz"] == "native" else Fraction(self.data["signal_hz"]),
+        )
+
+    def check_same(self, other: Configuration) -> None:
+        """Raise `ConfigurationChanged` where this, asked for now, differs from what the dataset has."""
+        lines = differences(other.data, self.data)
+        if lines:
+            raise ConfigurationChanged(
+                "the dataset was made with other settings:\n  "
+                + "\n  ".join(lines)
+                + "\nGive the same settings to go on, or another dataset folder."
+            )
+
+
+def resolve(settings: Settings) -> tuple[Configuration, str]:
+    """Resolve `auto` and return the configuration, and the device to work on.
+
+    The device is part of the configuration only where an encoder's tokens depend on it.
+    """
+    device = resolve_device(settings.device)
+    encoders = {medium: _encoder(settings, medium, device) for medium in MEDIA}
+    exact = all(e is None or e.spec.exact_across_devices for e in encoders.values())
+    data = {
+        "pipeline_revision": PIPELINE_REVISION,
+        "clip_ns": seconds_to_ns(settings.clip_seconds),
+        "fps": _text(settings.fps),
+        "size": settings.size,
+        "fit": settings.fit,
+        "encoders": {medium: e.spec.to_json() if e else None for medium, e in encoders.items()},
+        "signal_hz": _text(settings.signal_hz) if settings.signal_hz else "native",
+        "tracks": list(settings.tracks),
+        "map": [str(entry) for entry in settings.maps],
+        "audio_formats": dict(settings.audio_formats),
+        "shard_bytes": settings.shard_mb * 2**20,
+        "shard_ns": settings.shard_seconds * NS,
+        "device": "any" if exact else device,
+    }
+    return Configuration(json.loads(json.dumps(data, sort_keys=True))), device
+
+
+def resolve_device(device: str) -> str:
+    """Turn `auto` into `cuda` where there is a GPU, else `cpu`."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _encoder(settings: Settings, medium: str, device: str) -> Encoder | None:
+    from encoders import EncodersError, load_encoder
+
+    try:
+        name = settings.encoder_name(medium)
+        if name is None:
+            return None
+        more = {"size": settings.size} if medium == "pictures" else {}
+        return load_encoder(name, device, **more)
+    except EncodersError as error:
+        raise WrongUse(str(error)) from error
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Return one line per value that differs between two JSON values: `fps: 8/1 there, 4/1 now`."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        lines = []
+        for key in sorted({*ours, *theirs}):
+            lines += differences(ours.get(key), theirs.get(key), f"{path}.{key}" if path else str(key))
+        return lines
+    if ours == theirs:
+        return []
+    return [f"{path}: {_short(ours)} there, {_short(theirs)} now"]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _text(rate: Fraction) -> str:
+    return f"{rate.numerator}/{rate.denominator}"

@@ -1,0 +1,52 @@
+"""Subtitle packets to timed text, through PyAV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+import av.error
+
+from ingest.errors import CannotDecode
+from ingest.recording import Cue, Packet, Track
+from ingest.timing import NS, pts_to_ns
+
+UNSAID_NS = 5 * NS
+"""How long a cue is shown whose packet has no duration."""
+
+
+class TextDecoder:
+    """Decodes one text-subtitle stream; styling is dropped, the words stay."""
+
+    def __init__(self, track: Track, context: Any, time_base: Fraction) -> None:
+        self._track = track
+        self._context = context
+        self._time_base = time_base
+
+    def decode(self, packet: Packet) -> Iterable[Cue]:
+        """Return the packet's cue; empty cues (which only clear the screen) give none."""
+        data = packet.data
+        try:
+            parts = data.decode()
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            words = getattr(error, "strerror", None) or str(error)
+            raise CannotDecode(f"{self._track.codec} cue does not decode ({words.lower()})") from error
+        lines = [_words(part) for part in parts]
+        text = "\n".join(line for line in lines if line)
+        if not text:
+            return []
+        stop_ns = packet.time_ns + UNSAID_NS
+        if data.duration:
+            stop_ns = pts_to_ns(data.pts + data.duration, self._time_base)
+        return [Cue(packet.time_ns, max(stop_ns, packet.time_ns + 1), text)]
+
+    def flush(self) -> Iterable[Cue]:
+        """Nothing is held back."""
+        return []
+
+
+def _words(part: Any) -> str:
+    said = getattr(part, "dialogue", None) or getattr(part, "text", None) or b""
+    text = said if isinstance(said, str) else said.decode("utf-8", "replace")
+    return text.replace("\\N", "\n").strip()

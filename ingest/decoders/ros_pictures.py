@@ -1,0 +1,204 @@
+"""`sensor_msgs/Image` and `CompressedImage` -> pictures, decoded only when somebody wants them.
+
+`CompressedImage.format` is `FORMAT`, or `ENCODING; FORMAT compressed …`, or, for depth,
+`ENCODING; compressedDepth png`: 12 bytes (int32 kind, float32 A, float32 B, little-endian), then a PNG.
+For 32FC1 its 16-bit values are inverse depth: metres = A / (value - B), 0 is no reading.
+
+Source: `compressed_image_transport` and `compressed_depth_image_transport`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ingest.decoders.ros_pixels import (
+    RULE_16,
+    RULE_DEPTH,
+    check_sizes,
+    depth_to_8_bits,
+    pixels_to_rgb,
+    scaled,
+    to_8_bits,
+)
+from ingest.errors import CannotDecode
+from ingest.recording import Packet
+
+IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+DEPTH_HEADER = struct.Struct("<iff")
+PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+LARGEST_PIXELS = 1 << 28
+"""A compressed picture that claims to be larger is taken for damage."""
+
+
+class Facts(NamedTuple):
+    """What is known of a picture without decoding it."""
+
+    width: int
+    height: int
+    pixel_format: str
+    rule: str
+    """How more than 8 bits become 8; empty for 8."""
+
+
+@dataclass(eq=False)
+class RosPicture:
+    """A picture that is still a message."""
+
+    time_ns: int
+    width: int
+    height: int
+    message: Any
+    stop_ns: int = 0
+
+    def rgb(self, width: int, height: int) -> np.ndarray:
+        """See `Picture`."""
+        return scaled(_rgb(self.message), width, height)
+
+
+class RosPictures:
+    """Decoder of one picture track.
+
+    Args:
+        deserialize: turns bytes into messages; raises `CannotDecode`.
+    """
+
+    def __init__(self, deserialize: Callable[[Any], Any]) -> None:
+        self._deserialize = deserialize
+
+    def decode(self, packet: Packet) -> list[RosPicture]:
+        """See `Decoder`."""
+        message = self._deserialize(packet.data)
+        facts = facts_of(message)
+        return [RosPicture(packet.time_ns, facts.width, facts.height, message)]
+
+    def flush(self) -> list[RosPicture]:
+        """See `Decoder`."""
+        return []
+
+
+def facts_of(message: Any) -> Facts:
+    """Return what is known of a picture without decoding it.
+
+    Raises:
+        CannotDecode: its kind is not supported, or it is damaged in a way that already shows.
+    """
+    if hasattr(message, "encoding"):
+        width, height = int(message.width), int(message.height)
+        kind = check_sizes(len(message.data), message.encoding, width, height, int(message.step))
+        return Facts(width, height, message.encoding, kind.rule)
+    data, depth = _compressed(message)
+    width, height, bits = _size_of(data)
+    rule = RULE_DEPTH if depth or _is_depth(message.format) else RULE_16
+    return Facts(width, height, message.format, rule if bits > 8 else "")
+
+
+def _rgb(message: Any) -> np.ndarray:
+    if hasattr(message, "encoding"):
+        return pixels_to_rgb(
+            message.data,
+            message.encoding,
+            int(message.width),
+            int(message.height),
+            int(message.step),
+            big_endian=bool(message.is_bigendian),
+        )
+    data, depth = _compressed(message)
+    pixels = _unpacked(data)
+    if depth and message.format.startswith("32FC1"):
+        return _grey(depth_to_8_bits(_metres(pixels, *depth), metres=True))
+    if depth or (pixels.dtype == np.uint16 and pixels.ndim == 2 and _is_depth(message.format)):
+        return _grey(depth_to_8_bits(pixels, metres=False))
+    if pixels.dtype == np.uint16:
+        pixels = to_8_bits(pixels)
+    if pixels.ndim == 2:
+        return _grey(pixels)
+    return np.ascontiguousarray(pixels[:, :, 2::-1])  # OpenCV gives blue, green, red [, alpha]
+
+
+def _compressed(message: Any) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Return the JPEG or PNG in a message, and A and B of compressed depth."""
+    data = np.frombuffer(message.data, np.uint8)
+    if "compressedDepth" not in message.format:
+        return data, None
+    if len(data) < DEPTH_HEADER.size:
+        raise CannotDecode("a compressedDepth picture has no header")
+    _, a, b = DEPTH_HEADER.unpack(data[: DEPTH_HEADER.size].tobytes())
+    data = data[DEPTH_HEADER.size :]
+    if data[: len(PNG_MAGIC)].tobytes() != PNG_MAGIC:
+        raise CannotDecode(f"a compressedDepth picture ({message.format}) is not PNG: not supported")
+    return data, (a, b)
+
+
+def _is_depth(picture_format: str) -> bool:
+    return picture_format.startswith(("16UC1", "32FC1"))
+
+
+def _metres(inverse: np.ndarray, a: float, b: float) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        metres = np.float32(a) / (inverse.astype(np.float32) - np.float32(b))
+    metres[inverse == 0] = np.nan
+    return metres
+
+
+def _unpacked(data: np.ndarray) -> np.ndarray:
+    """Return the pixels of a JPEG, PNG or whatever else OpenCV reads, as they are stored."""
+    import cv2
+
+    if data[:3].tobytes() == JPEG_MAGIC and b"\xff\xd9" not in data[-1024:].tobytes():
+        raise CannotDecode("a JPEG picture is cut short")
+    try:
+        # "unchanged" also leaves EXIF's turning alone: a topic's pictures are as its camera gives them
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise CannotDecode("a compressed picture is damaged") from error
+    if pixels is None:
+        raise CannotDecode("a compressed picture is damaged, or of a kind that OpenCV does not read")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise CannotDecode(f"a compressed picture of {pixels.dtype} values is not supported")
+    return np.asarray(pixels)
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(pixels[:, :, None], 3, axis=2)
+
+
+def _size_of(data: np.ndarray) -> tuple[int, int, int]:
+    """Return width, height and bits per channel of a compressed picture, decoding it only if need be."""
+    head = data[: 1 << 16].tobytes()
+    if head.startswith(PNG_MAGIC) and len(head) >= 26:
+        width, height, bits = struct.unpack_from(">IIB", head, 16)
+    elif head.startswith(JPEG_MAGIC) and (size := _jpeg_size(data)):
+        width, height, bits = *size, 8
+    else:
+        pixels = _unpacked(data)
+        height, width = pixels.shape[:2]
+        bits = pixels.itemsize * 8
+    if not 0 < width * height <= LARGEST_PIXELS:
+        raise CannotDecode(f"a compressed picture claims to be {width} x {height} pixels large")
+    return width, height, bits
+
+
+def _jpeg_size(data: np.ndarray) -> tuple[int, int] | None:
+    """Return width and height from a JPEG's frame header; None where there is none.
+
+    Segments: FF, marker, uint16 length (big-endian, with itself). SOF markers are C0 to CF without
+    C4, C8 and CC; they hold uint8 precision, uint16 height, uint16 width.
+    """
+    at, raw = 2, data.data
+    while at + 9 <= len(raw):
+        if raw[at] != 0xFF:
+            return None
+        marker = raw[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", raw, at + 5)
+            return width, height
+        at += 2 + struct.unpack_from(">H", raw, at + 2)[0]
+    return None

@@ -1,0 +1,54 @@
+"""What planning and `fifth probe` learn of one recording, in a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ingest.content_id import content_id
+from ingest.discovery import Candidate
+from ingest.engine.local import Progress
+from ingest.errors import CannotOpen
+from ingest.opening import open_recording
+
+
+def examination_of(candidate: Candidate, known_id: str, audio_formats: dict[str, str]) -> dict[str, Any]:
+    """Return the argument that makes `examine` look at a candidate.
+
+    Args:
+        candidate: what to look at.
+        known_id: the content id that this name had before; equal content is not read again.
+        audio_formats: see `open_recording`.
+    """
+    return {
+        "name": candidate.name,
+        "kind": candidate.kind,
+        "paths": [str(path) for path in candidate.paths],
+        "sidecars": [str(path) for path in candidate.sidecars],
+        "known_id": known_id,
+        "audio_formats": audio_formats,
+    }
+
+
+def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Read a recording once and say what it is.
+
+    Returns:
+        `name`, `id`, `size_bytes`; `known` if the content is the known one; else `info` (the
+        recording's JSON) or `cause` (why it can't be opened).
+    """
+    paths = [Path(path) for path in argument["paths"]]
+    sidecars = [Path(path) for path in argument["sidecars"]]
+    found: dict[str, Any] = {
+        "name": argument["name"],
+        "id": content_id([*paths, *sidecars]),
+        "size_bytes": sum(path.stat().st_size for path in [*paths, *sidecars]),
+        "known": False,
+    }
+    if found["id"] == argument["known_id"]:
+        return {**found, "known": True}
+    try:
+        with open_recording(paths, sidecars=sidecars, audio_formats=argument["audio_formats"]) as source:
+            return {**found, "info": source.probe().to_json()}
+    except CannotOpen as error:
+        return {**found, "cause": str(error)}

@@ -1,0 +1,105 @@
+"""Fitting what an encoder must know of the values beforehand (bin edges), on a bounded sample.
+
+The sample: up to 16 recordings of a layout, spread evenly over those planned together, and up to 8
+clips of each, spread evenly over its length. It depends on the recordings alone, so it repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoders import TokenSpec, encoder_for
+from ingest.clips import read_clips, windows_of
+from ingest.configuration import Configuration
+from ingest.discovery import Candidate
+from ingest.engine.local import Job, Progress
+from ingest.layouts import select
+from ingest.opening import open_recording
+from ingest.recording import Recording
+from ingest.sampling.clip import SignalClip
+
+MOST_RECORDINGS = 16
+MOST_CLIPS = 8
+
+
+@dataclass
+class FitSample:
+    """Keeps evenly spaced recordings of however many are offered, in bounded memory."""
+
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    _offered: int = 0
+    _stride: int = 1
+
+    def offer(self, candidate: Candidate, recording: Recording, clips: int) -> None:
+        """Take every stride-th recording; when full, drop every other one and double the stride."""
+        if self._offered % self._stride == 0:
+            if len(self.kept) == MOST_RECORDINGS:
+                self.kept = self.kept[::2]
+                self._stride *= 2
+            if self._offered % self._stride == 0:
+                self.kept.append(
+                    {
+                        "kind": candidate.kind,
+                        "paths": [str(path) for path in candidate.paths],
+                        "sidecars": [str(path) for path in candidate.sidecars],
+                        "info": recording.to_json(),
+                        "clips": clips,
+                    }
+                )
+        self._offered += 1
+
+
+def fit_job(layout: Mapping[str, Any], sample: FitSample, configuration: Configuration) -> Job:
+    """Return the job that fits the encoders of a layout."""
+    argument = {"tracks": layout["tracks"], "sample": sample.kept, "configuration": dict(configuration.data)}
+    return Job("ingest.fitting:fit_layout", argument)
+
+
+def fit_layout(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Fit every track of a layout that needs it.
+
+    Returns:
+        `specs`: track name to its fitted token spec.
+    """
+    needing = {
+        track["name"]: TokenSpec.from_json(track["spec"])
+        for track in argument["tracks"]
+        if track["spec"] and track["spec"]["needs_fit"]
+    }
+    if not needing:
+        return {"specs": {}}
+    configuration = Configuration(argument["configuration"])
+    values: dict[str, list[np.ndarray]] = {name: [] for name in needing}
+    columns = {track["name"]: len(track["columns"]) for track in argument["tracks"]}
+    for kept in argument["sample"]:
+        for name, clip in _sampled_values(kept, set(needing), configuration):
+            values[name].append(clip)
+    specs = {}
+    for name, spec in needing.items():
+        # a track without a single value still needs edges, so that its tokens can be `invalid`
+        arrays = values[name] or [np.full((1, columns[name]), np.nan, np.float32)]
+        specs[name] = encoder_for(spec).fit(arrays).spec.to_json()
+    return {"specs": specs}
+
+
+def _sampled_values(
+    kept: Mapping[str, Any], names: set[str], configuration: Configuration
+) -> Iterator[tuple[str, np.ndarray]]:
+    recording = Recording.from_json(kept["info"])
+    wishes = [wish for wish in select(recording, configuration).wishes if wish.name in names]
+    formats = dict(configuration.data["audio_formats"])
+    chosen = sorted({i * kept["clips"] // MOST_CLIPS for i in range(MOST_CLIPS)})
+    paths, sidecars = [Path(p) for p in kept["paths"]], [Path(p) for p in kept["sidecars"]]
+    with open_recording(paths, sidecars=sidecars, audio_formats=formats) as source:
+        for index in chosen:
+            windows = windows_of(recording, configuration.clip_ns, index, 1)
+            sampling = configuration.sampling(kept["kind"])
+            for _, name, media in read_clips(source, wishes, windows, sampling, lambda _: None):
+                assert isinstance(media, SignalClip)
+                if media.valid:
+                    yield name, media.values

@@ -1,0 +1,199 @@
+"""Which tracks a dataset takes of a recording, and what all samples of a shard have in common.
+
+Recordings share a layout only if members, dtypes, trailing shapes, token specs and column names are
+equal. What is fitted (bin edges) is fitted per layout and is no part of its identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+from encoders import TokenSpec
+from ingest.clips import Wish
+from ingest.configuration import Configuration, TrackMap
+from ingest.recording import Incident, Recording, Track
+
+MEDIUM_ORDER = ("pictures", "sound", "signal", "text")
+LONGEST_SLUG = 40
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The tracks of one recording that a dataset takes."""
+
+    wishes: tuple[Wish, ...]
+    """Sorted by name."""
+    incidents: tuple[Incident, ...]
+    """Notes: what was asked for by name and is not there."""
+
+
+def select(recording: Recording, configuration: Configuration) -> Selection:
+    """Choose and name the tracks of a recording, by `--tracks`, `--map` and the encoders chosen."""
+    tracks = [track for track in recording.tracks if _has_encoder(track, configuration)]
+    globs = configuration.data["tracks"]
+    if globs:
+        tracks = [t for t in tracks if any(fnmatch(t.name, g) or fnmatch(t.topic, g) for g in globs)]
+    if not configuration.maps:
+        wishes = [Wish(track.name, track) for track in tracks]
+        return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), ())
+    wishes, incidents = [], []
+    for entry in configuration.maps:
+        found, note = _mapped(entry, tracks)
+        wishes += [found] if found else []
+        incidents += [note] if note else []
+    return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), tuple(incidents))
+
+
+def _has_encoder(track: Track, configuration: Configuration) -> bool:
+    return track.medium == "text" or configuration.data["encoders"][track.medium] is not None
+
+
+def _mapped(entry: TrackMap, tracks: Sequence[Track]) -> tuple[Wish | None, Incident | None]:
+    matching = [t for t in tracks if fnmatch(t.topic, entry.topic) or fnmatch(t.name, entry.topic)]
+    if not matching:
+        return None, Incident(
+            "note", f"--map {entry}: the recording has no track {entry.topic!r}", entry.name
+        )
+    if len(matching) > 1:
+        names = ", ".join(track.topic for track in matching[:4])
+        return None, Incident("note", f"--map {entry}: {entry.topic!r} is not one track: {names}", entry.name)
+    track = matching[0]
+    if not entry.columns:
+        return Wish(entry.name, track), None
+    columns = [
+        index
+        for wanted in entry.columns
+        for index, column in enumerate(track.columns)
+        if column == wanted or column.startswith((f"{wanted}.", f"{wanted}["))
+    ]
+    if not columns:
+        has = ", ".join(track.columns[:6]) or "none"
+        cause = f"--map {entry}: {track.topic} has no such column (it has {has} …)"
+        return None, Incident("note", cause, entry.name)
+    return Wish(entry.name, track, tuple(dict.fromkeys(columns))), None
+
+
+def columns_of(wish: Wish) -> list[str]:
+    """Return the names of the columns that a wish takes of a signal track."""
+    if wish.columns is None:
+        return list(wish.track.columns)
+    return [wish.track.columns[index] for index in wish.columns]
+
+
+def layout_of(wishes: Sequence[Wish], configuration: Configuration) -> dict[str, Any]:
+    """Return the layout of samples with these tracks, without a name and with nothing fitted yet."""
+    tracks = [_track(wish, configuration) for wish in wishes]
+    members = [{"name": "json"}]
+    for track in tracks:
+        members += _members(track)
+    return {"members": members, "tracks": tracks}
+
+
+def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
+    medium = wish.track.medium
+    spec = configuration.data["encoders"][medium] if medium != "text" else {}
+    rate = {
+        "pictures": configuration.data["fps"],
+        "signal": "" if configuration.data["signal_hz"] == "native" else configuration.data["signal_hz"],
+        "sound": spec["input"]["rate"] if medium == "sound" else "",
+        "text": "",
+    }[medium]
+    columns = columns_of(wish) if medium == "signal" else []
+    return {
+        "name": wish.name,
+        "medium": medium,
+        "spec": spec,
+        "columns": columns,
+        "rate": rate,
+        "details": {},
+    }
+
+
+def _members(track: Mapping[str, Any]) -> list[dict[str, Any]]:
+    name, medium, spec = track["name"], track["medium"], track["spec"]
+
+    def array(what: str, dtype: str, *shape: int | None) -> dict[str, Any]:
+        return {"name": f"{name}.{what}.npy", "dtype": dtype, "shape": list(shape)}
+
+    if medium == "text":
+        return [{"name": f"{name}.txt"}, array("times", "int64", None, 2)]
+    columns = len(track["columns"])
+    if spec["kind"] == "bytes":
+        members = [array("tokens", "uint8", None), array("offsets", "int64", None)]
+    else:
+        trailing = [columns] if medium == "signal" else spec["shape"]
+        what = "features" if spec["kind"] == "features" else "tokens"
+        members = [array(what, spec["dtype"], None, *trailing)]
+    if medium == "pictures" or (medium == "signal" and not track["rate"]):
+        members.append(array("times", "int64", None))
+    if medium == "signal":
+        members.append(array("values", "float32", None, columns))
+    return members
+
+
+def identity(layout: Mapping[str, Any]) -> str:
+    """Return 64 hex digits that are equal for layouts that recordings can share."""
+    tracks = []
+    for track in layout["tracks"]:
+        spec = track["spec"]
+        if spec:
+            spec = TokenSpec.from_json(spec).layout_identity().to_json()
+            if track["medium"] == "signal":  # the columns say how many there are, fitted or not
+                spec = {
+                    **spec,
+                    "shape": [],
+                    "input": {**spec["input"], "channels": 0},
+                    "tokens_per_second": "",
+                }
+        tracks.append({**track, "spec": spec})
+    data = {"members": layout["members"], "tracks": tracks}
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def slug(layout: Mapping[str, Any], digest: str, taken: set[str]) -> str:
+    """Return a short name: the tracks' names, or how many there are of each medium and 6 hex digits."""
+    names = [t["name"] for medium in MEDIUM_ORDER for t in layout["tracks"] if t["medium"] == medium]
+    plain = "-".join(names)
+    if len(plain) <= LONGEST_SLUG and plain not in taken:
+        return plain
+    counts = {m: sum(t["medium"] == m for t in layout["tracks"]) for m in MEDIUM_ORDER}
+    short = "-".join(f"{count}{medium}" for medium, count in counts.items() if count)
+    return f"{short}-{digest[:6]}"
+
+
+def estimated_bytes(layout: Mapping[str, Any], length_ns: int) -> int:
+    """Estimate the bytes of a sample of this length in the tar, for cutting shards."""
+    seconds = length_ns / 1e9
+    total = 2048.0
+    for member in layout["members"][1:]:
+        total += 1024  # header, padding
+        name, _, what = member["name"].partition(".")
+        track = next(t for t in layout["tracks"] if t["name"] == name)
+        total += seconds * _bytes_per_second(track, what, member)
+    return int(total)
+
+
+def _bytes_per_second(track: Mapping[str, Any], what: str, member: Mapping[str, Any]) -> float:
+    from fractions import Fraction
+
+    rate = float(Fraction(track["rate"])) if track["rate"] else 100.0
+    spec = track["spec"]
+    if what == "txt" or track["medium"] == "text":
+        return 100.0
+    if spec["kind"] == "bytes" and what == "tokens.npy":
+        values = spec["input"]["channels"]
+        for edge in spec["input"]["size"] or []:
+            values *= edge
+        return rate * values / 12  # codecs leave about a twelfth of the bytes
+    width = {"uint8": 1, "uint16": 2, "float16": 2, "uint32": 4, "float32": 4, "int64": 8}[member["dtype"]]
+    per_step = 1
+    for edge in member["shape"][1:]:
+        per_step *= edge
+    if what == "tokens.npy" and track["medium"] != "signal":
+        rate *= float(spec["steps_per_chunk"]) / spec["input"]["chunk"]
+    return float(rate * per_step * width)

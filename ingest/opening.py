@@ -1,0 +1,49 @@
+"""Opening a recording, whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ingest.errors import CannotOpen
+from ingest.recording import Source
+
+
+def open_recording(
+    paths: Path | str | Sequence[Path | str],
+    *,
+    sidecars: Sequence[Path | str] = (),
+    audio_formats: Mapping[str, str] | None = None,
+) -> Source:
+    """Open one recording.
+
+    Args:
+        paths: a video, audio or bag file, a ROS 2 bag folder, or the files of one split bag in order.
+        sidecars: text files that belong to a video or audio file.
+        audio_formats: topic to format of raw sound in bags: `s16le:16000:1`.
+
+    Raises:
+        CannotOpen: it can't be read; the message is the cause.
+        FileNotFoundError: there is no such file.
+    """
+    from ingest.sources.bag_files import claims_to_be_bag, group_bag_files, is_bag
+
+    files = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    for file in files:
+        if not file.exists():
+            raise FileNotFoundError(f"no such file or folder: {file}")
+    if len(files) == 1 and files[0].is_dir():
+        folder = files[0]
+        inside = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+        groups = group_bag_files(folder, [name for name in inside if not name.startswith(".")])
+        if len(groups) != 1:
+            raise CannotOpen(f"the folder holds {len(groups)} recordings, not one bag: give one of its files")
+        files = list(groups[0].paths)
+    if any(is_bag(file) or claims_to_be_bag(file) for file in files):
+        from ingest.sources.bag import open_bag
+
+        bag: Source = open_bag(files, audio_formats=audio_formats or {})
+        return bag
+    from ingest.sources.video_file import VideoFile
+
+    return VideoFile(files[0], [Path(sidecar) for sidecar in sidecars])

@@ -1,0 +1,382 @@
+"""The main job: a folder of recordings in, a dataset of token shards out. Safe to run again.
+
+    discovery -> examining (workers) -> planning -> tasks (workers) -> tables, manifest, card
+
+This is the bridge between `ingest`, `encoders` and `shards`. The plan decides what goes where; the
+workers only do it, in any order and number, so their number never shows in the bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ingest.configuration import Configuration, Settings, resolve
+from ingest.discovery import Candidate, Walk, find_recordings
+from ingest.engine.local import Engine, Job, Outcome
+from ingest.errors import IngestError, WrongUse
+from ingest.planning import Line, Planning, PlanState
+from shards import DatasetFolder
+
+VERSIONED = ("av", "numpy", "opencv-python-headless", "rosbags", "torch")
+MOST_TRIES = 2
+
+
+class Listener:
+    """Hears how a run goes on; the command line's progress display is one. Does nothing by itself."""
+
+    def say(self, line: str) -> None:
+        """Hear something that a person should know."""
+
+    def examined(self, name: str) -> None:
+        """Hear that a recording was looked at."""
+
+    def planned(self, tasks: int, media_ns: int, done_ns: int) -> None:
+        """Hear how much there is to do and how much was done before."""
+
+    def progressed(self, media_ns: int, clips: int) -> None:
+        """Hear that so much more media is encoded."""
+
+    def task_ended(self, result: Mapping[str, Any]) -> None:
+        """Hear that a task is done: `samples`, `tokens`, `bytes`, `failures`."""
+
+
+@dataclass
+class Run:
+    """What one run did; the dataset itself is described by `shards.dataset_info`."""
+
+    tasks_run: int = 0
+    tasks_before: int = 0
+    recordings_new: int = 0
+    unfinished: list[str] = field(default_factory=list)
+    """Tasks that could not be done, with their cause; running again tries them again."""
+    media_ns: int = 0
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    """The largest resident memory of any worker."""
+    stopped_by: str = ""
+    """With `strict`: the first failure."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which recordings a run takes, and how it treats what is there already."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    retry_failed: bool = False
+    replace: bool = False
+    strict: bool = False
+
+
+def shard_recordings(
+    inputs: Sequence[Path | str],
+    dataset: Path | str,
+    settings: Settings | None = None,
+    *,
+    choice: Choice | None = None,
+    workers: int | None = None,
+    listener: Listener | None = None,
+) -> Run:
+    """Make, go on with, or add to a dataset.
+
+    Args:
+        inputs: files and folders.
+        dataset: the output folder; it is made where it does not exist.
+        settings: what to make of the recordings.
+        choice: which of them.
+        workers: processes, each with one thread; None: as many as there are cores; 0: in this process.
+        listener: hears how it goes.
+
+    Raises:
+        WrongUse: a setting that can't work, or other settings than the dataset was made with.
+        FileNotFoundError: an input does not exist.
+        shards.ShardsError: the dataset folder can't be used.
+        OSError: the disk is full, or fails.
+    """
+    begun = time.monotonic()
+    listener, choice = listener or Listener(), choice or Choice()
+    paths = [Path(given) for given in inputs]
+    check_inputs(paths)
+    configuration, device = resolve(settings or Settings())
+    folder = DatasetFolder(Path(dataset))
+    run = Run()
+    if folder.is_dataset():  # say what is wrong before anything is touched
+        _check_same(folder, configuration)
+    folder.create()
+    with folder.lock():
+        for leftover in folder.remove_leftovers():
+            listener.say(f"removed what a stopped run left: {leftover}")
+        count = os.cpu_count() or 1 if workers is None else workers
+
+        def heard(report: Mapping[str, Any]) -> None:
+            run.media_ns += report["media_ns"]
+            listener.progressed(report["media_ns"], report["clips"])
+
+        with Engine(count, heard) as engine:
+            found = _plan(folder, paths, configuration, choice, engine, listener, run)
+            if not run.stopped_by:
+                _run_tasks(folder, configuration, device, found, choice, engine, listener, run)
+        if folder.is_dataset():
+            folder.finish()
+        run.seconds = time.monotonic() - begun
+        if folder.is_dataset():
+            folder.append_event(_event(run, count))
+    return run
+
+
+def check_inputs(paths: Sequence[Path]) -> None:
+    """Raise `FileNotFoundError` or `WrongUse` for inputs that can't be meant."""
+    if not paths:
+        raise WrongUse("give at least one file or folder of recordings")
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"no such file or folder: {path}")
+
+
+def dry_run(
+    inputs: Sequence[Path | str],
+    settings: Settings | None = None,
+    *,
+    choice: Choice | None = None,
+    workers: int | None = None,
+    listener: Listener | None = None,
+) -> list[Line]:
+    """Plan as `shard_recordings` would for a new dataset, and write nothing.
+
+    Returns:
+        The plan's lines, without its first.
+    """
+    listener, choice = listener or Listener(), choice or Choice()
+    paths = [Path(given) for given in inputs]
+    check_inputs(paths)
+    configuration, _ = resolve(settings or Settings())
+    count = os.cpu_count() or 1 if workers is None else workers
+    walk = Walk()
+    with Engine(count) as engine:
+        planning = Planning(PlanState(), configuration, engine, listener.examined)
+        candidates = find_recordings(paths, walk, choice.include, choice.exclude)
+        return list(planning.lines(candidates, walk))
+
+
+def _check_same(folder: DatasetFolder, configuration: Configuration) -> None:
+    first = next(iter(folder.read_plan()), None)
+    if first is not None:
+        configuration.check_same(Configuration(first["configuration"]))
+
+
+def _plan(
+    folder: DatasetFolder,
+    paths: Sequence[Path],
+    configuration: Configuration,
+    choice: Choice,
+    engine: Engine,
+    listener: Listener,
+    run: Run,
+) -> dict[str, Candidate]:
+    """Write a new plan part where there is something new; return where each recording is now."""
+    state = PlanState.of(folder.read_plan())
+    retry = _failed_ids(folder, state) if choice.retry_failed else frozenset()
+    planning = Planning(state, configuration, engine, listener.examined, retry=retry, replace=choice.replace)
+    walk, found = Walk(), dict[str, Candidate]()
+
+    def candidates() -> Iterator[Candidate]:
+        skip = folder.path
+        for candidate in find_recordings(paths, walk, choice.include, choice.exclude, skip):
+            found[candidate.name] = candidate
+            yield candidate
+
+    lines = planning.lines(candidates(), walk)
+    first = next(lines, None)
+    if first is not None:
+        part = folder.next_part()
+        head = {
+            "kind": "part",
+            "part": part,
+            "format": 1,
+            "fifth": metadata.version("fifth"),
+            "configuration": dict(configuration.data),
+            "configuration_digest": configuration.digest,
+            "versions": {name: _version(name) for name in VERSIONED},
+        }
+        try:
+            folder.write_plan_part(_until_failure(itertools.chain([head, first], lines), choice.strict))
+        except _StrictStop as stop:
+            run.stopped_by = str(stop)
+            return found
+    for warning in planning.warnings:
+        listener.say(warning)
+    run.recordings_new = planning.recordings_new
+    return found
+
+
+class _StrictStop(Exception):
+    """Ends planning at the first failure."""
+
+
+def _until_failure(lines: Iterator[Line], strict: bool) -> Iterator[Line]:
+    for line in lines:
+        if strict and line["kind"] == "failure":
+            raise _StrictStop(f"{line['recording']}: {line['cause']}")
+        yield line
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "another build"
+
+
+def _failed_ids(folder: DatasetFolder, state: PlanState) -> frozenset[str]:
+    """Return the content ids of recordings that lost something, in planning or in their tasks."""
+    ids = {line["id"] for line in folder.read_plan() if line["kind"] == "failure"}
+    for task in folder.tasks_done() & set(state.tasks):
+        ids |= {failure["id"] for failure in folder.read_record(task)["failures"]}
+    return frozenset(ids)
+
+
+def _run_tasks(
+    folder: DatasetFolder,
+    configuration: Configuration,
+    device: str,
+    found: Mapping[str, Candidate],
+    choice: Choice,
+    engine: Engine,
+    listener: Listener,
+    run: Run,
+) -> None:
+    state = PlanState.of(folder.read_plan())
+    done = folder.tasks_done() & set(state.tasks)
+    pending = {number: task for number, task in sorted(state.tasks.items()) if number not in done}
+    run.tasks_before = len(done)
+    lengths = {number: _length_ns(task, state, configuration) for number, task in state.tasks.items()}
+    listener.planned(len(pending), sum(lengths.values()), sum(lengths[number] for number in done))
+    jobs = _Jobs(folder, configuration, device, found, state, pending)
+    tries: dict[int, int] = {}
+    queue = list(pending)
+    while queue:
+        again: list[int] = []
+        for outcome in engine.run(jobs.of(queue, run)):
+            number = outcome.job.argument["task"]
+            run.peak_rss_bytes = max(run.peak_rss_bytes, outcome.peak_rss_bytes)
+            if outcome.kind == "done":
+                run.tasks_run += 1
+                listener.task_ended(outcome.result)
+                if choice.strict and outcome.result["failures"]:
+                    run.stopped_by = outcome.result["first_failure"]
+                    return
+                continue
+            tries[number] = tries.get(number, 0) + 1
+            _stop_on_full_disk(outcome)
+            if outcome.kind == "died" and tries[number] < MOST_TRIES:
+                listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
+                again.append(number)
+                continue
+            cause = f"task {number} ({_names(outcome)}): {outcome.result['error']}"
+            run.unfinished.append(cause)
+            listener.say(f"not done: {cause}")
+            folder.append_event({"task": number, **outcome.result})
+        queue = again
+
+
+def _length_ns(task: Line, state: PlanState, configuration: Configuration) -> int:
+    total = 0
+    for entry in task["clips"]:
+        line = state.by_id[entry["id"]]
+        first_ns = line["origin_ns"] + entry["first"] * configuration.clip_ns
+        total += min(line["stop_ns"], first_ns + entry["count"] * configuration.clip_ns) - first_ns
+    return total
+
+
+@dataclass
+class _Jobs:
+    """Makes the arguments of tasks: what the plan knows, and where the files are now."""
+
+    folder: DatasetFolder
+    configuration: Configuration
+    device: str
+    found: Mapping[str, Candidate]
+    state: PlanState
+    pending: Mapping[int, Line]
+
+    def of(self, numbers: Sequence[int], run: Run) -> Iterator[Job]:
+        """Yield the jobs of these tasks; those whose recordings are not here are unfinished."""
+        info = self._info({entry["id"] for number in numbers for entry in self.pending[number]["clips"]})
+        layouts = {layout["name"]: layout for layout in self.state.layouts.values()}
+        by_id = {
+            self.state.names[name]: where for name, where in self.found.items() if name in self.state.names
+        }
+        for number in numbers:
+            task = self.pending[number]
+            missing = [e["id"] for e in task["clips"] if e["id"] not in by_id]
+            if missing:
+                names = ", ".join(self.state.by_id[content]["recording"] for content in missing[:3])
+                run.unfinished.append(f"task {number}: the inputs given do not hold {names}")
+                continue
+            yield Job(
+                "ingest.task:run_task",
+                {
+                    "dataset": str(self.folder.path),
+                    "task": number,
+                    "part": self.state.parts[number],
+                    "layout": layouts[task["layout"]],
+                    "configuration": dict(self.configuration.data),
+                    "device": self.device,
+                    "entries": [self._entry(entry, by_id[entry["id"]], info) for entry in task["clips"]],
+                },
+            )
+
+    def _entry(self, entry: Line, where: Candidate, info: Mapping[str, Line]) -> Line:
+        return {
+            "name": self.state.by_id[entry["id"]]["recording"],
+            "id": entry["id"],
+            "kind": where.kind,
+            "paths": [str(path) for path in where.paths],
+            "sidecars": [str(path) for path in where.sidecars],
+            "info": info[entry["id"]],
+            "first": entry["first"],
+            "count": entry["count"],
+        }
+
+    def _info(self, ids: set[str]) -> dict[str, Line]:
+        return {
+            line["id"]: line["info"]
+            for line in self.folder.read_plan()
+            if line["kind"] == "recording" and line["id"] in ids and line["info"]
+        }
+
+
+def _names(outcome: Outcome) -> str:
+    names = [entry["name"] for entry in outcome.job.argument["entries"]]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _stop_on_full_disk(outcome: Outcome) -> None:
+    if f"[Errno {errno.ENOSPC}]" in outcome.result["error"]:
+        raise OSError(errno.ENOSPC, "the disk is full: make room, then run the same command again")
+
+
+def _event(run: Run, workers: int) -> Line:
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "workers": workers,
+        "tasks_run": run.tasks_run,
+        "seconds": round(run.seconds, 3),
+        "media_seconds": round(run.media_ns / 1e9, 3),
+        "peak_rss_bytes": run.peak_rss_bytes,
+        "unfinished": run.unfinished,
+    }
+
+
+__all__ = ["Choice", "IngestError", "Listener", "Run", "dry_run", "shard_recordings"]

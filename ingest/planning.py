@@ -1,0 +1,311 @@
+"""Planning: recordings in, plan lines out. What goes where is decided here, once, by nobody else.
+
+A part of the plan is written in one go: recordings in the order they were found, then new layouts
+(with what was fitted), then tasks. Tasks are cut in that order: long recordings are split by time, short
+ones are grouped, so that a shard has about the bytes or the hours that were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ingest.configuration import Configuration
+from ingest.content_id import full_hash
+from ingest.discovery import Candidate, Walk
+from ingest.engine.local import Engine, Job, Outcome
+from ingest.errors import IngestError
+from ingest.examining import examination_of
+from ingest.fitting import FitSample, fit_job
+from ingest.layouts import estimated_bytes, identity, layout_of, select, slug
+from ingest.recording import Incident, Recording
+from ingest.timing import clip_count
+
+Line = dict[str, Any]
+
+
+@dataclass
+class PlanState:
+    """What the plan parts so far say; empty for a new dataset."""
+
+    configuration: Configuration | None = None
+    layouts: dict[str, Line] = field(default_factory=dict)
+    """Identity to layout."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Recording name to its content id."""
+    by_id: dict[str, Line] = field(default_factory=dict)
+    """Content id to the recording's line, without `info`."""
+    tasks: dict[int, Line] = field(default_factory=dict)
+    """Task number to its line; superseded ones are gone."""
+    parts: dict[int, int] = field(default_factory=dict)
+    """Task number to the plan part that holds it."""
+    next_task: int = 0
+
+    @classmethod
+    def of(cls, lines: Iterator[Line]) -> PlanState:
+        """Read the plan."""
+        state = cls()
+        part = 0
+        for line in lines:
+            kind = line["kind"]
+            if kind == "part":
+                part = line["part"]
+                state.configuration = state.configuration or Configuration(line["configuration"])
+            elif kind == "layout":
+                state.layouts[identity(line["layout"])] = line["layout"]
+            elif kind == "recording":
+                state.names[line["recording"]] = line["id"]
+                if line["status"] != "duplicate":
+                    state.by_id[line["id"]] = {key: line[key] for key in line if key != "info"}
+            elif kind == "task":
+                for number in line.get("supersedes", ()):
+                    state.tasks.pop(number, None)
+                state.tasks[line["task"]] = line
+                state.parts[line["task"]] = part
+                state.next_task = max(state.next_task, line["task"] + 1)
+        return state
+
+
+@dataclass
+class _Bucket:
+    """The task of one layout that is being filled."""
+
+    layout: Line
+    clips: list[Line] = field(default_factory=list)
+    size_bytes: int = 0
+    length_ns: int = 0
+
+
+@dataclass
+class Planning:
+    """One planning: from candidates to the lines of a new plan part.
+
+    Args:
+        state: what was planned before.
+        configuration: of the dataset.
+        engine: examines recordings.
+        on_examined: called with each recording's name when it was looked at.
+        retry: content ids of recordings to make again.
+        replace: whether new content at a known name drops the old one's samples.
+    """
+
+    state: PlanState
+    configuration: Configuration
+    engine: Engine
+    on_examined: Callable[[str], None] = lambda _: None
+    retry: frozenset[str] = frozenset()
+    replace: bool = False
+    recordings_new: int = 0
+    warnings: list[str] = field(default_factory=list)
+    first_failure: str = ""
+    _layout_order: list[str] = field(default_factory=list)
+    _new_layouts: dict[str, Line] = field(default_factory=dict)
+    _fit_samples: dict[str, FitSample] = field(default_factory=dict)
+    _buckets: dict[str, _Bucket] = field(default_factory=dict)
+    _tasks: list[Line] = field(default_factory=list)
+    _dropped: set[str] = field(default_factory=set)
+
+    def lines(self, candidates: Iterator[Candidate], walk: Walk) -> Iterator[Line]:
+        """Yield the part's lines, without its first; nothing where nothing is new."""
+        paths: dict[str, list[Path]] = {}
+        for candidate, found in self._examined(candidates):
+            self.on_examined(candidate.name)
+            files = [*candidate.paths, *candidate.sidecars]
+            yield from self._recording(candidate, found, files, paths)
+        for name, cause in walk.notes:
+            yield from self._note_once(name, cause)
+        if self.recordings_new:
+            for reason, count in sorted(walk.passed_over.items()):
+                if count:
+                    yield {"kind": "passed_over", "reason": reason, "count": count}
+        for key in list(self._buckets):
+            self._close(key)
+        yield from self._fitted_layouts()
+        yield from self._numbered([*self._redone_tasks(), *self._tasks])
+
+    def _examined(self, candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, Line]]:
+        under_way: list[Candidate] = []
+
+        def jobs() -> Iterator[Job]:
+            for candidate in candidates:
+                known = self.state.names.get(candidate.name, "")
+                if known in self.retry and self.state.by_id.get(known, {}).get("status") == "failed":
+                    known = ""
+                under_way.append(candidate)
+                formats = dict(self.configuration.data["audio_formats"])
+                yield Job("ingest.examining:examine", examination_of(candidate, known, formats))
+
+        for outcome in self.engine.run(jobs(), in_order=True):
+            yield under_way.pop(0), _examined_result(outcome)
+
+    def _recording(
+        self, candidate: Candidate, found: Line, files: list[Path], paths: dict[str, list[Path]]
+    ) -> Iterator[Line]:
+        if found["known"]:
+            return
+        name, content = candidate.name, found["id"]
+        base = {"kind": "recording", "recording": name, "size_bytes": found["size_bytes"], "replaces": []}
+        empty = {"duplicate_of": "", "layout": "", "origin_ns": 0, "stop_ns": 0, "clips": 0, "info": {}}
+        earlier = self.state.by_id.get(content)
+        if earlier is not None and content not in self.retry:
+            if content in paths and full_hash(files) != full_hash(paths[content]):
+                found = {**found, "id": full_hash(files)}
+                content, earlier = found["id"], self.state.by_id.get(found["id"])
+            if earlier is not None:
+                yield from self._duplicate(name, content, earlier, {**base, **empty})
+                return
+        old = self.state.names.get(name)
+        if old and old != content:
+            yield from self._changed(name, old, content)
+            if self.replace:
+                self._dropped.add(old)
+                base["replaces"] = [old]
+        self.recordings_new += 1
+        self.state.names[name] = content
+        paths[content] = files
+        if "cause" in found:
+            line = {**base, **empty, "id": content, "status": "failed"}
+            incidents = [Incident("failure", found["cause"])]
+        else:
+            recording = Recording.from_json(found["info"])
+            line, incidents = self._planned(candidate, content, recording, {**base, **empty})
+        self.state.by_id[content] = {key: line[key] for key in line if key != "info"}
+        yield line
+        yield from (incident_line(name, content, incident) for incident in incidents)
+        if not self.first_failure:
+            failures = [i.cause for i in incidents if i.severity == "failure"]
+            self.first_failure = f"{name}: {failures[0]}" if failures else ""
+
+    def _duplicate(self, name: str, content: str, earlier: Line, base: Line) -> Iterator[Line]:
+        """List a recording whose content is there already, under another name."""
+        if self.state.names.get(name) == content:
+            return
+        self.state.names[name] = content
+        self.recordings_new += 1
+        line = {**base, "id": content, "status": "duplicate", "duplicate_of": earlier["recording"]}
+        yield line
+        cause = f"the same content as {earlier['recording']}: not sharded again"
+        yield incident_line(name, content, Incident("note", cause))
+
+    def _changed(self, name: str, old: str, content: str) -> Iterator[Line]:
+        done = "its samples are dropped" if self.replace else "its samples stay (--replace would drop them)"
+        cause = f"other content than before ({old[:16]}) under this name: a new recording; {done}"
+        self.warnings.append(f"{name}: {cause}")
+        yield incident_line(name, content, Incident("note", cause))
+
+    def _planned(
+        self, candidate: Candidate, content: str, recording: Recording, base: Line
+    ) -> tuple[Line, list[Incident]]:
+        """Give a recording its layout and its clips their tasks."""
+        chosen = select(recording, self.configuration)
+        incidents = [*recording.incidents, *chosen.incidents]
+        line = {
+            **base,
+            "id": content,
+            "origin_ns": recording.origin_ns,
+            "stop_ns": recording.stop_ns,
+            "info": recording.to_json(),
+        }
+        if not chosen.wishes:
+            failed = any(incident.severity == "failure" for incident in incidents)
+            if not failed:
+                why = (
+                    "no track that the encoders and --tracks/--map take" if recording.tracks else "no tracks"
+                )
+                incidents.append(Incident("note", f"{why}: nothing to shard"))
+            return {**line, "status": "failed" if failed else "empty"}, incidents
+        layout = layout_of(chosen.wishes, self.configuration)
+        key = identity(layout)
+        if key not in self.state.layouts:
+            taken = {known["name"] for known in self.state.layouts.values()}
+            layout["name"] = slug(layout, key, taken)
+            self.state.layouts[key] = self._new_layouts[key] = layout
+        layout = self.state.layouts[key]
+        clip_ns = self.configuration.clip_ns
+        count = clip_count(recording.origin_ns, recording.stop_ns, clip_ns)
+        if key in self._new_layouts:
+            self._fit_samples.setdefault(key, FitSample()).offer(candidate, recording, count)
+        self._cut(key, layout, content, recording, count)
+        return {**line, "status": "planned", "layout": layout["name"], "clips": count}, incidents
+
+    def _cut(self, key: str, layout: Line, content: str, recording: Recording, count: int) -> None:
+        """Hand a recording's clips to tasks, opening new ones as they fill up."""
+        data = self.configuration.data
+        clip_ns = self.configuration.clip_ns
+        # as long as the recording is, but no longer than a clip
+        length_ns = min(clip_ns, recording.stop_ns - recording.origin_ns)
+        clip_bytes = estimated_bytes(layout, length_ns)
+        first = 0
+        while first < count:
+            bucket = self._buckets.setdefault(key, _Bucket(layout))
+            room = min(
+                (data["shard_bytes"] - bucket.size_bytes) // clip_bytes,
+                (data["shard_ns"] - bucket.length_ns) // length_ns,
+            )
+            if room < 1 and bucket.clips:
+                self._close(key)
+                continue
+            taken = min(count - first, max(1, room))
+            bucket.clips.append({"id": content, "first": first, "count": taken})
+            bucket.size_bytes += taken * clip_bytes
+            bucket.length_ns += taken * length_ns
+            first += taken
+
+    def _close(self, key: str) -> None:
+        bucket = self._buckets.pop(key)
+        self._tasks.append({"kind": "task", "layout": bucket.layout["name"], "clips": bucket.clips})
+
+    def _fitted_layouts(self) -> Iterator[Line]:
+        """Fit what must be fitted, one job per new layout."""
+        new = list(self._new_layouts.items())
+        jobs = (fit_job(layout, self._fit_samples[key], self.configuration) for key, layout in new)
+        for (_, layout), outcome in zip(new, self.engine.run(jobs, in_order=True), strict=True):
+            if outcome.kind != "done":
+                raise IngestError(f"fitting layout {layout['name']}: {outcome.result['error']}")
+            for track in layout["tracks"]:
+                track["spec"] = outcome.result["specs"].get(track["name"], track["spec"])
+            yield {"kind": "layout", "layout": layout}
+
+    def _redone_tasks(self) -> Iterator[Line]:
+        """Repeat the tasks that hold recordings to retry; leave out recordings that are replaced."""
+        for number, task in sorted(self.state.tasks.items()):
+            ids = {clips["id"] for clips in task["clips"]}
+            if ids & (self.retry | self._dropped):
+                clips = [entry for entry in task["clips"] if entry["id"] not in self._dropped]
+                yield {"kind": "task", "layout": task["layout"], "clips": clips, "supersedes": [number]}
+
+    def _numbered(self, tasks: Sequence[Line]) -> Iterator[Line]:
+        for task in tasks:
+            yield {**task, "task": self.state.next_task}
+            self.state.next_task += 1
+
+    def _note_once(self, name: str, cause: str) -> Iterator[Line]:
+        if self.state.names.get(name) != cause:
+            self.state.names[name] = cause
+            yield incident_line(name, "", Incident("note", f"passed over: {cause}"))
+
+
+def _examined_result(outcome: Outcome) -> Line:
+    if outcome.kind == "done":
+        return outcome.result
+    argument = outcome.job.argument
+    if outcome.kind == "died":
+        cause = f"reading it ended the process that did ({outcome.result['error']})"
+    else:
+        cause = f"it could not be read ({outcome.result['error']})"
+    raise IngestError(f"{argument['name']}: {cause}; leave it out with --exclude to go on without it")
+
+
+def incident_line(name: str, content: str, incident: Incident) -> Line:
+    """Return the plan's or record's line for an incident."""
+    return {
+        "kind": incident.severity,
+        "recording": name,
+        "id": content,
+        "track": incident.track,
+        "start_ns": incident.start_ns,
+        "stop_ns": incident.stop_ns,
+        "cause": incident.cause,
+    }

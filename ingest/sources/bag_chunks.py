@@ -1,0 +1,232 @@
+"""Bags whose messages lie in chunks (ROS 1 bags, MCAP): what both formats share.
+
+A table of chunks says where each one lies, which time it spans and which channels it may hold.
+Reading loads only the chunks that are needed, and holds only those that overlap in time.
+"""
+
+from __future__ import annotations
+
+import bz2
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+from ingest.recording import Incident, Report
+from ingest.sources.bag_storage import Channel, Message, merge_by_log_time
+
+LARGEST_CHUNK_BYTES = 2**31
+"""A chunk that claims to be larger when unpacked is taken for damage, not for data."""
+
+LOOSE_BYTES = 1 << 20
+"""How many bytes of messages that lie in no chunk are read at once."""
+
+CHUNKS_KEPT = 2
+"""Unpacked chunks that are kept, since neighbouring questions fall into the same ones."""
+
+
+class Chunk(NamedTuple):
+    """Where one chunk lies and what it holds."""
+
+    offset: int
+    """Of its record in the file; loose messages: of the first one."""
+    size_bytes: int
+    """Of its record; loose messages: of all of them."""
+    start_ns: int
+    stop_ns: int
+    """Log stamps are in [start, stop)."""
+    channels: int
+    """Bit n is set where the chunk may hold messages of channel n; -1: not known."""
+
+    def may_hold(self, mask: int) -> bool:
+        """Return whether the chunk may hold messages of these channels."""
+        return bool(self.channels & mask)
+
+
+class Damaged(Exception):
+    """What should be a record is none. The message says why."""
+
+
+class Unpacked(NamedTuple):
+    """The bytes inside a chunk, as far as they can be had."""
+
+    data: bytes
+    damage: str = ""
+    """Why it is not everything; empty when it is."""
+
+
+def unpack(packed: bytes, compression: str, size_bytes: int) -> Unpacked:
+    """Decompress a chunk; what comes before damage is kept.
+
+    Args:
+        packed: the chunk's bytes, perhaps cut short.
+        compression: `none` or empty, `bz2`, `lz4` (frame format), `zstd`.
+        size_bytes: how many bytes the chunk should have when unpacked.
+    """
+    if size_bytes > LARGEST_CHUNK_BYTES:
+        return Unpacked(b"", f"a chunk claims to be {size_bytes} bytes large")
+    if compression in ("", "none"):
+        missing = size_bytes - len(packed)
+        return Unpacked(packed, f"{missing} bytes of a chunk are missing" if missing > 0 else "")
+    step = _decompressor(compression)
+    if step is None:
+        return Unpacked(b"", f"chunk compression {compression!r} is not supported")
+    data, damage = bytearray(), ""
+    # in pieces, so that what comes before a damaged block is not lost with it
+    for begin in range(0, len(packed), 1 << 16):
+        try:
+            data += step(packed[begin : begin + (1 << 16)], size_bytes - len(data))
+        except EOFError:
+            break
+        except Exception as error:  # each library has its own; all mean the same
+            damage = f"a {compression} chunk is damaged ({error})"
+            break
+    if not damage and len(data) < size_bytes:
+        damage = f"a {compression} chunk ends after {len(data)} of {size_bytes} bytes"
+    return Unpacked(bytes(data), damage)
+
+
+def _decompressor(compression: str) -> Callable[[bytes, int], bytes] | None:
+    """Return what takes packed bytes and the most bytes wanted, and gives unpacked bytes."""
+    if compression == "bz2":
+        return bz2.BZ2Decompressor().decompress
+    if compression == "lz4":
+        import lz4.frame  # type: ignore[import-untyped]
+
+        # one call gives at most what is wanted, and keeps the rest: nothing more is needed then
+        return lz4.frame.LZ4FrameDecompressor().decompress  # type: ignore[no-any-return]
+    if compression == "zstd":
+        from backports import zstd
+
+        return zstd.ZstdDecompressor().decompress
+    return None
+
+
+class ChunkedFile:
+    """Base of the storages that are made of chunks. A subclass fills the fields, and gives `_read`
+    and `_parse`.
+    """
+
+    container = ""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._unpacked: OrderedDict[int, Unpacked] = OrderedDict()
+        self.channels: Sequence[Channel] = ()
+        self.chunks: list[Chunk] = []
+        self.incidents: list[Incident] = []
+        self.details: Mapping[str, Any] = {}
+
+    def _read(self, chunk: Chunk) -> Unpacked:
+        """Return the chunk's records."""
+        raise NotImplementedError
+
+    def _parse(self, records: bytes, wanted: frozenset[int]) -> tuple[list[Message], str]:
+        """Return the messages of the wanted channels, in the file's order, and what is damaged."""
+        raise NotImplementedError
+
+    def _load(self, chunk: Chunk, wanted: frozenset[int], report: Report) -> list[Message]:
+        """Return the messages of one chunk, in the file's order; damage is reported."""
+        unpacked = self._unpacked.pop(chunk.offset, None) or self._read(chunk)
+        self._unpacked[chunk.offset] = unpacked
+        while len(self._unpacked) > CHUNKS_KEPT:
+            self._unpacked.popitem(last=False)
+        messages, damage = self._parse(unpacked.data, wanted)
+        if damage := unpacked.damage or damage:
+            # what is lost lies behind the last message that can be read
+            last_ns = max((message.log_ns for message in messages), default=chunk.start_ns)
+            report(Incident("failure", damage, start_ns=last_ns, stop_ns=max(chunk.stop_ns, last_ns + 1)))
+        return messages
+
+    @property
+    def start_ns(self) -> int:
+        """See `Storage`."""
+        return min((chunk.start_ns for chunk in self.chunks), default=0)
+
+    @property
+    def stop_ns(self) -> int:
+        """See `Storage`."""
+        return max((chunk.stop_ns for chunk in self.chunks), default=0)
+
+    def messages(
+        self, wanted: Collection[int], start_ns: int, stop_ns: int, report: Report
+    ) -> Iterator[Message]:
+        """See `Storage`."""
+        channels, mask = frozenset(wanted), mask_of(wanted)
+
+        def opened(chunk: Chunk) -> Callable[[], Iterator[Message]]:
+            return lambda: iter(within(self._load(chunk, channels, report), start_ns, stop_ns))
+
+        return merge_by_log_time(
+            (chunk.start_ns, opened(chunk))
+            for chunk in self.chunks
+            if chunk.start_ns < stop_ns and chunk.stop_ns > start_ns and chunk.may_hold(mask)
+        )
+
+    def last_before(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
+        """See `Storage`."""
+        channels, mask = frozenset(wanted), mask_of(wanted)
+        best: Message | None = None
+        for chunk in sorted(self.chunks, key=lambda chunk: -chunk.stop_ns):
+            if best is not None and chunk.stop_ns <= best.log_ns:
+                break
+            if chunk.may_hold(mask) and chunk.start_ns < log_ns:
+                for message in self._load(chunk, channels, report):
+                    if message.log_ns < log_ns and (best is None or message.log_ns >= best.log_ns):
+                        best = message
+        return best
+
+    def first_from(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
+        """See `Storage`."""
+        channels, mask = frozenset(wanted), mask_of(wanted)
+        best: Message | None = None
+        for chunk in sorted(self.chunks, key=lambda chunk: chunk.start_ns):
+            if best is not None and chunk.start_ns >= best.log_ns:
+                break
+            if chunk.may_hold(mask) and chunk.stop_ns > log_ns:
+                for message in self._load(chunk, channels, report):
+                    if message.log_ns >= log_ns and (best is None or message.log_ns < best.log_ns):
+                        best = message
+        return best
+
+    def close(self) -> None:
+        """See `Storage`."""
+        self._file.close()
+
+
+class LooseMessages:
+    """Gathers messages that lie in no chunk into spans of about a mebibyte, as if they were chunks."""
+
+    def __init__(self, chunks: list[Chunk]) -> None:
+        self._chunks = chunks
+        self._begin = self._end = self._mask = 0
+        self._times: list[int] = []
+
+    def add(self, begin: int, end: int, channel: int | None, log_ns: int) -> None:
+        """Take in a message that lies in bytes [begin, end) of the file."""
+        if not self._times:
+            self._begin = begin
+        self._end = end
+        self._times.append(log_ns)
+        self._mask |= 0 if channel is None else 1 << channel
+        if self._end - self._begin >= LOOSE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """End the span."""
+        if self._times:
+            size_bytes = self._end - self._begin
+            start_ns, stop_ns = min(self._times), max(self._times) + 1
+            self._chunks.append(Chunk(self._begin, size_bytes, start_ns, stop_ns, self._mask))
+        self._mask, self._times = 0, []
+
+
+def mask_of(channels: Iterable[int]) -> int:
+    """Return an integer with the bit of each channel set."""
+    return sum(1 << channel for channel in set(channels))
+
+
+def within(messages: list[Message], start_ns: int, stop_ns: int) -> list[Message]:
+    """Return the messages of [start, stop), sorted by log stamp."""
+    kept = [message for message in messages if start_ns <= message.log_ns < stop_ns]
+    kept.sort(key=lambda message: message.log_ns)
+    return kept

@@ -1,0 +1,222 @@
+"""A topic's two clocks, measured message by message in bounded memory, and the choice between them.
+
+The log stamp says when the recorder got a message, the header stamp when it was measured. The header
+is a topic's time where every message has one that is not zero, none is more than `FARTHEST_NS` from the
+log stamp, and it never goes back nor stands still; otherwise the log stamp is. A topic has one clock
+from end to end: a mixture would have jumps of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ingest.decoders.ros_signals import HEADERS
+from ingest.errors import CannotDecode
+from ingest.recording import Clock
+from ingest.sources.bag_types import MessageType, plain_cdr
+
+FARTHEST_NS = 10_000_000_000
+BATCH = 4096
+MOST_DISTANCES = 100_000
+"""Medians are exact for so many distances; of more, every second, fourth … is used."""
+MOST_GAPS = 100
+
+HeaderOf = Callable[[bytes | memoryview], int]
+"""Returns a message's header stamp; 0 where it can't be read."""
+
+
+def header_reader(message_type: MessageType) -> HeaderOf | None:
+    """Return what reads the header stamp of a type's messages; None where the type has no header.
+
+    ROS 1: uint32 seq, secs, nsecs. CDR: 4 bytes of encapsulation (the second: 1 for little-endian),
+    int32 sec, uint32 nanosec.
+    """
+    fields = message_type.fields()
+    headers = [name for name, (node, inner) in fields if node == 2 and inner in HEADERS]
+    if not headers:
+        return None
+    if fields[0][0] != headers[0]:
+        return _deserialized_header(message_type, headers[0])
+    return _ros1_header if message_type.ros1 else _cdr_header
+
+
+def _ros1_header(data: bytes | memoryview) -> int:
+    return _stamp(data[4:12], "little", signed=False)
+
+
+def _cdr_header(data: bytes | memoryview) -> int:
+    try:
+        data = plain_cdr(data)
+    except CannotDecode:
+        return 0
+    little = len(data) > 1 and data[1] & 1
+    return _stamp(data[4:12], "little" if little else "big", signed=True)
+
+
+def _stamp(data: bytes | memoryview, order: Any, *, signed: bool) -> int:
+    if len(data) < 8:
+        return 0
+    seconds = int.from_bytes(data[:4], order, signed=signed)
+    return seconds * 1_000_000_000 + int.from_bytes(data[4:], order)
+
+
+def _deserialized_header(message_type: MessageType, name: str) -> HeaderOf:
+    def read(data: bytes | memoryview) -> int:
+        try:
+            stamp = getattr(message_type.deserialize(data), name).stamp
+        except CannotDecode:
+            return 0
+        return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+    return read
+
+
+class Sampled:
+    """Numbers of which a bounded, evenly spaced part is kept."""
+
+    def __init__(self) -> None:
+        self._kept: list[np.ndarray] = []
+        self._size = 0
+        self._stride = 1
+        self._seen = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in int64 [N]."""
+        first = -self._seen % self._stride
+        self._seen += len(values)
+        self._kept.append(values[first :: self._stride])
+        self._size += len(self._kept[-1])
+        while self._size > MOST_DISTANCES:
+            self._kept = [np.concatenate(self._kept)[::2]]
+            self._stride *= 2
+            self._size = len(self._kept[0])
+
+    def median(self) -> int:
+        """Return the lower of the two middle values; 0 where there is none."""
+        if not self._size:
+            return 0
+        values = np.sort(np.concatenate(self._kept))
+        return int(values[(len(values) - 1) // 2])
+
+
+class Stamps:
+    """What is to be known of one clock's stamps."""
+
+    def __init__(self) -> None:
+        self.first_ns = self.last_ns = 0
+        self.count = self.back_count = 0
+        self._previous: int | None = None
+        self._distances = Sampled()
+        self._gaps = np.zeros((0, 2), np.int64)
+
+    def add(self, stamps: np.ndarray) -> None:
+        """Take in int64 [N], N > 0, in the order of the log."""
+        if self._previous is None:
+            self.first_ns = self.last_ns = int(stamps[0])
+            before = stamps[:-1]
+            after = stamps[1:]
+        else:
+            before = np.concatenate([[self._previous], stamps[:-1]])
+            after = stamps
+        self._previous = int(stamps[-1])
+        self.count += len(stamps)
+        self.first_ns = min(self.first_ns, int(stamps.min()))
+        self.last_ns = max(self.last_ns, int(stamps.max()))
+        distances = after - before
+        self.back_count += int((distances < 0).sum())
+        self._distances.add(distances)
+        widest = np.argsort(-distances, kind="stable")[:MOST_GAPS]
+        gaps = np.concatenate([self._gaps, np.stack([before[widest], after[widest]], axis=1)])
+        order = np.argsort(gaps[:, 0] - gaps[:, 1], kind="stable")[:MOST_GAPS]
+        self._gaps = gaps[order]
+
+    @property
+    def period_ns(self) -> int:
+        """Median distance; 0 for fewer than two stamps, at least 1 for more."""
+        return max(1, self._distances.median()) if self.count > 1 else 0
+
+    def gaps(self, limit_ns: int) -> tuple[tuple[int, int], ...]:
+        """Return the widest spans without a message that are longer than the limit, by time."""
+        wide = [(int(start), int(stop)) for start, stop in self._gaps if stop - start > limit_ns > 0]
+        return tuple(sorted(wide))
+
+
+class TopicClock:
+    """Measures both clocks of one topic.
+
+    Args:
+        header_of: reads header stamps; None where the type has no header.
+    """
+
+    def __init__(self, header_of: HeaderOf | None) -> None:
+        self._header_of = header_of
+        self._log_batch: list[int] = []
+        self._header_batch: list[int] = []
+        self._log = Stamps()
+        self._header = Stamps()
+        self._offsets = Sampled()
+        self._offset_min_ns = self._offset_max_ns = 0
+        self._zero_count = self._far_count = 0
+
+    def see(self, log_ns: int, data: bytes | memoryview) -> int:
+        """Take in a message; return its header stamp, 0 where there is none."""
+        self._log_batch.append(log_ns)
+        header_ns = self._header_of(data) if self._header_of else 0
+        self._header_batch.append(header_ns)
+        if len(self._log_batch) == BATCH:
+            self._flush()
+        return header_ns
+
+    def _flush(self) -> None:
+        if not self._log_batch:
+            return
+        log = np.array(self._log_batch, np.int64)
+        header = np.array(self._header_batch, np.int64)
+        self._log_batch, self._header_batch = [], []
+        if self._header_of:
+            offsets = (log - header)[header != 0]
+            if len(offsets):
+                if not self._offsets_seen:
+                    self._offset_min_ns = self._offset_max_ns = int(offsets[0])
+                self._offset_min_ns = min(self._offset_min_ns, int(offsets.min()))
+                self._offset_max_ns = max(self._offset_max_ns, int(offsets.max()))
+                self._offsets.add(offsets)
+            self._zero_count += int((header == 0).sum())
+            self._far_count += int((np.abs(offsets) > FARTHEST_NS).sum())
+            self._header.add(header)
+        self._log.add(log)
+
+    @property
+    def _offsets_seen(self) -> bool:
+        return self._log.count > self._zero_count
+
+    def result(self) -> tuple[Clock, Stamps]:
+        """Return the choice, and the chosen clock's stamps."""
+        self._flush()
+        against = self._against_header()
+        if against:
+            offset_ns = self._offsets.median() if self._header_of else 0
+            return Clock("log", against, offset_ns), self._log
+        reason = f"all {self._header.count} header stamps are set, near the log stamp, and never go back"
+        offsets = self._offsets.median(), self._offset_min_ns, self._offset_max_ns
+        return Clock("header", reason, *offsets), self._header
+
+    def _against_header(self) -> str:
+        """Return why the header is not the topic's time; empty if it is."""
+        count = self._header.count
+        if not self._header_of:
+            return "its messages have no header"
+        if self._zero_count:
+            return f"{self._zero_count} of {count} header stamps are zero"
+        if self._far_count:
+            seconds = FARTHEST_NS // 1_000_000_000
+            return f"{self._far_count} of {count} header stamps are more than {seconds} s from the log stamp"
+        if self._header.back_count:
+            return f"{self._header.back_count} of {count} header stamps go back"
+        stands_still = self._header.first_ns == self._header.last_ns
+        if count > 2 and stands_still and self._log.first_ns != self._log.last_ns:
+            return f"all {count} header stamps are the same"
+        return ""

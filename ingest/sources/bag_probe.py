@@ -1,0 +1,193 @@
+"""Reading a bag once from end to end, to know its tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ingest.decoders.ros_mp3 import Mp3Frames
+from ingest.decoders.ros_sound import (
+    AUDIO_INFO,
+    SoundFormat,
+    format_of_content,
+    format_of_info,
+    sound_format,
+    sound_in,
+)
+from ingest.errors import CannotDecode, CannotOpen
+from ingest.recording import Incident, Report, Track
+from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Storage
+from ingest.sources.bag_topics import (
+    PLANS,
+    LeftOut,
+    SignalPlan,
+    SoundPlan,
+    TextPlan,
+    Topic,
+    TopicPlan,
+    UnknownSoundPlan,
+    info_topics,
+    is_sound,
+    left_out,
+)
+from ingest.sources.bag_types import MessageType, find_type
+
+RECOGNITION_MESSAGES = 64
+"""So many messages of a sound topic are looked at to recognise what it is."""
+
+
+class Probed(NamedTuple):
+    """What is in a bag."""
+
+    tracks: tuple[Track, ...]
+    incidents: tuple[Incident, ...]
+    message_count: int
+
+
+def probe_bag(
+    storage: Storage, topics: Sequence[Topic], distro: str, audio_formats: Mapping[str, str]
+) -> Probed:
+    """Read all messages once.
+
+    Args:
+        storage: the bag.
+        topics: of the bag.
+        distro: the distribution it was recorded with, as far as it says so.
+        audio_formats: topic -> format, for sound that does not say what it is.
+    """
+    incidents: list[Incident] = []
+    report = once(incidents.append)
+    planner = Planner(storage, topics, distro, audio_formats, report)
+    topic_of = {number: topic for topic in topics for number in topic.numbers}
+    plans: dict[str, TopicPlan | LeftOut] = {}
+    by_channel: dict[int, TopicPlan | LeftOut] = {}
+    count = 0
+    for message in storage.messages(range(len(storage.channels)), MIN_NS, MAX_NS, report):
+        count += 1
+        plan = by_channel.get(message.channel)
+        if plan is None:
+            topic = topic_of[message.channel]
+            plan = plans.get(topic.name) or planner.plan(topic, message)
+            plans[topic.name] = by_channel[message.channel] = plan
+        plan.see(message)
+    tracks, remarks = finished([plans[topic.name] for topic in topics if topic.name in plans])
+    silent = [topic.channel.topic for topic in topics if topic.name not in plans]
+    if not count:
+        incidents.append(Incident("note", "the bag has no messages"))
+    elif silent:
+        remarks.append(Incident("note", f"topics without messages: {', '.join(silent)}"))
+    return Probed(tuple(tracks), (*incidents, *remarks), count)
+
+
+def finished(plans: Sequence[TopicPlan | LeftOut]) -> tuple[list[Track], list[Incident]]:
+    """Return the tracks, and what is to be said beside them."""
+    # the last text is shown until the recording ends, which the other tracks say
+    results: dict[int, Track | Incident] = {}
+    for texts in (False, True):
+        stop_ns = max((track.stop_ns for track in results.values() if isinstance(track, Track)), default=0)
+        for index, plan in enumerate(plans):
+            if isinstance(plan, TextPlan) == texts:
+                results[index] = plan.finish(stop_ns)
+    tracks = [track for _, track in sorted(results.items()) if isinstance(track, Track)]
+    stop_ns = max((track.stop_ns for track in tracks), default=0)
+    tracks = [replace(track, stop_ns=stop_ns) if track.medium == "text" else track for track in tracks]
+    remarks = [result for _, result in sorted(results.items()) if isinstance(result, Incident)]
+    remarks += [remark for plan in plans for remark in plan.remarks()]
+    arrays = [
+        f"{track.topic}: {', '.join(track.details['left_out'])}"
+        for track in tracks
+        if "left_out" in track.details
+    ]
+    if arrays:
+        remarks.append(Incident("note", f"fields that are no columns are left out: {'; '.join(arrays)}"))
+    return tracks, remarks
+
+
+class Planner:
+    """Decides what each topic is."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        topics: Sequence[Topic],
+        distro: str,
+        audio_formats: Mapping[str, str],
+        report: Report,
+    ) -> None:
+        self._storage = storage
+        self._distro = distro
+        self._audio_formats = audio_formats
+        self._report = report
+        self._info_topics = {
+            topic.channel.topic: topic for topic in topics if topic.channel.type_name == AUDIO_INFO
+        }
+
+    def plan(self, topic: Topic, first: Message) -> TopicPlan | LeftOut:
+        """Return what gathers a topic's facts.
+
+        Args:
+            topic: the topic.
+            first: its first message, by which its type's definition is checked.
+        """
+        if refusal := left_out(topic.channel.type_name):
+            return LeftOut(topic, *refusal)
+        try:
+            message_type = find_type(topic.channel, first.data, self._distro)
+        except CannotOpen as error:
+            return LeftOut(topic, "failure", str(error))
+        if is_sound(topic.channel.type_name):
+            sound = self._sound_format(topic, message_type)
+            return SoundPlan(topic, message_type, sound) if sound else UnknownSoundPlan(topic, message_type)
+        return PLANS.get(topic.channel.type_name, SignalPlan)(topic, message_type)
+
+    def _sound_format(self, topic: Topic, message_type: MessageType) -> SoundFormat | None:
+        """Return what a sound topic is: as the user says, as its sibling says, as its bytes show."""
+        text = self._audio_formats.get(topic.channel.topic)
+        if text is not None and (said := sound_format(text)):
+            return said
+        if text is None and (said := self._said_by_sibling(topic)):
+            return said
+        data = b"".join(self._first_sounds(topic, message_type))
+        if text is not None:  # the user says that it is MP3; which one, the first frame says
+            frames = Mp3Frames().push(data)
+            return SoundFormat("mp3", frames[0][1].sample_rate, frames[0][1].channels) if frames else None
+        return format_of_content(data)
+
+    def _said_by_sibling(self, topic: Topic) -> SoundFormat | None:
+        for name in info_topics(topic.channel.topic):
+            info_topic = self._info_topics.get(name)
+            if info_topic is None:
+                continue
+            first = self._storage.first_from(info_topic.numbers, MIN_NS, self._report)
+            if first is None:
+                continue
+            try:
+                info_type = find_type(info_topic.channel, first.data, self._distro)
+                return format_of_info(info_type.deserialize(first.data))
+            except (CannotDecode, CannotOpen):
+                continue
+        return None
+
+    def _first_sounds(self, topic: Topic, message_type: MessageType) -> list[bytes]:
+        sounds = []
+        messages = self._storage.messages(topic.numbers, MIN_NS, MAX_NS, self._report)
+        for message in islice(messages, RECOGNITION_MESSAGES):
+            try:
+                sounds.append(sound_in(message_type.deserialize(message.data), topic.channel.type_name))
+            except CannotDecode:
+                break
+        return sounds
+
+
+def once(report: Callable[[Incident], Any]) -> Report:
+    """Return a report that passes equal incidents on only once."""
+    seen: set[Incident] = set()
+
+    def passed_on(incident: Incident) -> None:
+        if incident not in seen:
+            seen.add(incident)
+            report(incident)
+
+    return passed_on

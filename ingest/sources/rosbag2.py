@@ -1,0 +1,296 @@
+"""ROS 2 bags in SQLite files (`.db3`), and the `metadata.yaml` that describes a bag folder.
+
+    topics               id, name, type, serialization_format [, offered_qos_profiles …]
+    messages             id, topic_id, timestamp (log stamp, ns), data (CDR)
+    message_definitions  topic_type, encoding (ros2msg, ros2idl), encoded_message_definition  (Iron on)
+
+Messages come by (timestamp, id), from the index that every recorder makes. A file that was cut off, or
+has damaged pages, is read by id, as far as that goes.
+
+Source: `rosbag2_storage_sqlite3` (schema versions 1 to 4) and `rosbag2_storage` (metadata versions 1 to
+9). Queries are our own because the reader of `rosbags` counts all messages, which reads the whole table,
+each time it opens a file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from ingest.errors import CannotOpen
+from ingest.recording import Incident, Report
+from ingest.sources.bag_storage import MAX_NS, MIN_NS, Channel, Definition, DefinitionFormat, Message
+from ingest.sources.bag_types import is_latched, normal_type_name
+
+MAGIC = b"SQLite format 3\x00"
+FORMATS: dict[str, DefinitionFormat] = {"ros2msg": "msg", "ros2idl": "idl"}
+
+
+class Rosbag2Sqlite:
+    """One SQLite file of a ROS 2 bag.
+
+    Raises:
+        CannotOpen: it is no SQLite file, holds no ROS tables, or not even those can be read.
+    """
+
+    container = "rosbag2-sqlite3"
+
+    def __init__(self, path: Path) -> None:
+        size_bytes = _size_of(path)
+        # immutable: nothing is locked or written beside the file, which may lie on read-only storage
+        uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+        self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        self._database.text_factory = lambda value: value.decode("utf-8", "replace")
+        self.channels: list[Channel] = []
+        self.start_ns = self.stop_ns = 0
+        self.incidents: list[Incident] = []
+        self.details: Mapping[str, Any] = {}
+        self._by_id: list[tuple[int, int, int]] | None = None
+        """Damaged files: (log stamp, id, topic id) of every message that can be read, sorted."""
+        try:
+            self._open(path, size_bytes)
+        except sqlite3.Error as error:
+            self.close()
+            raise CannotOpen(f"the SQLite file can't be read ({error})") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, size_bytes: int) -> None:
+        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"topics", "messages"} <= tables:
+            raise CannotOpen("the SQLite file has no tables 'topics' and 'messages': it is no ROS 2 bag")
+        definitions = self._definitions() if "message_definitions" in tables else {}
+        columns = [row[1] for row in self._rows("PRAGMA table_info(topics)")]
+        qos = "offered_qos_profiles" if "offered_qos_profiles" in columns else "''"
+        query = f"SELECT id, name, type, serialization_format, {qos} FROM topics ORDER BY id"  # noqa: S608
+        topics = self._rows(query)
+        self._numbers = {topic_id: number for number, (topic_id, *_) in enumerate(topics)}
+        self.channels = [
+            Channel(
+                topic=str(name),
+                type_name=normal_type_name(str(type_name)),
+                encoding=str(encoding),
+                definition=definitions.get(normal_type_name(str(type_name)), Definition()),
+                latched=is_latched(profiles),
+            )
+            for _, name, type_name, encoding, profiles in topics
+        ]
+        if "schema" in tables:
+            self.details = self._schema()
+        written_ahead = path.with_name(path.name + "-wal")
+        if written_ahead.exists() and written_ahead.stat().st_size:
+            cause = (
+                f"the recorder left messages in {written_ahead.name}, which are not read; "
+                f"`sqlite3 {path.name} 'PRAGMA wal_checkpoint'` brings them into the bag"
+            )
+            self.incidents.append(Incident("failure", cause))
+        if size_bytes > path.stat().st_size:
+            self._salvage(f"the file ends after {path.stat().st_size} of {size_bytes} bytes")
+        else:
+            try:
+                self._measure()
+            except sqlite3.Error as error:
+                self._salvage(str(error))
+
+    def _rows(self, query: str, arguments: Collection[int] = ()) -> list[tuple[Any, ...]]:
+        with closing(self._database.execute(query, tuple(arguments))) as cursor:
+            return cursor.fetchall()
+
+    def _definitions(self) -> dict[str, Definition]:
+        rows = self._rows(
+            "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions "
+            "ORDER BY id DESC"
+        )
+        return {
+            normal_type_name(str(name)): Definition(FORMATS.get(encoding, "other"), str(text))
+            for name, encoding, text in rows
+            if encoding and str(text).strip()
+        }
+
+    def _schema(self) -> dict[str, Any]:
+        rows = self._rows("SELECT schema_version, ros_distro FROM schema")
+        return {"ros_distro": str(rows[0][1])} if rows and rows[0][1] else {}
+
+    def _measure(self) -> None:
+        """Find out the time span, and whether there is an index to read by."""
+        indexes = [row[1] for row in self._rows("PRAGMA index_list(messages)")]
+        firsts = [self._rows(f'PRAGMA index_info("{name}")')[0][2] for name in indexes]
+        self._has_index = "timestamp" in firsts
+        ((first,),) = self._rows("SELECT MIN(timestamp) FROM messages")
+        ((last,),) = self._rows("SELECT MAX(timestamp) FROM messages")
+        if not all(isinstance(stamp, int | None) for stamp in (first, last)):
+            raise sqlite3.DatabaseError("stamps that are no integers")
+        self.start_ns, self.stop_ns = (0, 0) if first is None else (first, min(last, MAX_NS - 1) + 1)
+
+    def _salvage(self, cause: str) -> None:
+        """Gather the ids of all messages that can be read."""
+        found: list[tuple[int, int, int]] = []
+        try:
+            rows = self._database.execute(
+                "SELECT timestamp, id, topic_id FROM messages NOT INDEXED ORDER BY id"
+            )
+            # row by row: those before the damage stay
+            for row in rows:
+                found.append(row)  # noqa: PERF402
+            damage = ""
+        except sqlite3.Error as error:
+            damage = str(error)
+        found = [row for row in found if all(isinstance(value, int) for value in row)]
+        last_ns = max(found, default=(0, 0, 0))[0]
+        cause = f"{cause}; {len(found)} messages can be listed" + (f", then: {damage}" if damage else "")
+        self.incidents.append(Incident("failure", cause, "", last_ns, last_ns + 1))
+        found.sort()
+        self._by_id = found
+        self.start_ns = found[0][0] if found else 0
+        self.stop_ns = min(last_ns, MAX_NS - 1) + 1 if found else 0
+
+    def messages(
+        self, wanted: Collection[int], start_ns: int, stop_ns: int, report: Report
+    ) -> Iterator[Message]:
+        """See `Storage`."""
+        after = (start_ns, MIN_NS)
+        if self._by_id is None:
+            try:
+                for stamp, key, topic, data in self._select(wanted, start_ns, stop_ns):
+                    after = (stamp, key)
+                    yield Message(self._numbers[topic], stamp, data)
+                return
+            except sqlite3.Error as error:
+                before = len(self.incidents)
+                self._salvage(f"the SQLite file is damaged ({error})")
+                for incident in self.incidents[before:]:
+                    report(incident)
+        yield from self._by_key(wanted, after, stop_ns, report)
+
+    def _select(
+        self, wanted: Collection[int], start_ns: int, stop_ns: int, *, backwards: bool = False, most: int = -1
+    ) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield (log stamp, id, topic id, data)."""
+        topics = [topic for topic, number in self._numbers.items() if number in wanted]
+        where = f"timestamp >= ? AND timestamp < ? AND topic_id IN ({','.join('?' * len(topics))})"
+        order = "timestamp DESC, id DESC" if backwards else "timestamp, id"
+        # without an index SQLite sorts: keys then, not the messages themselves
+        data = "data" if self._has_index else "NULL"
+        query = f"SELECT timestamp, id, topic_id, {data} FROM messages WHERE {where} ORDER BY {order} LIMIT ?"  # noqa: S608
+        with closing(self._database.execute(query, (start_ns, stop_ns, *topics, most))) as rows:
+            for stamp, key, topic, value in rows:
+                yield stamp, key, topic, _bytes(value) if self._has_index else self._fetch(key)
+
+    def _fetch(self, key: int) -> bytes:
+        ((value,),) = self._rows("SELECT data FROM messages WHERE id = ?", [key])
+        return _bytes(value)
+
+    def _by_key(
+        self, wanted: Collection[int], after: tuple[int, int], stop_ns: int, report: Report
+    ) -> Iterator[Message]:
+        """Yield messages of a damaged file that come after (log stamp, id)."""
+        lost: list[int] = []
+        cause = ""
+        for stamp, key, topic in self._by_id or ():
+            number = self._numbers.get(topic)
+            if number is None or number not in wanted or (stamp, key) <= after or stamp >= stop_ns:
+                continue
+            try:
+                data = self._fetch(key)
+            except (sqlite3.Error, ValueError) as error:
+                cause = str(error)
+                lost.append(stamp)
+                continue
+            yield Message(number, stamp, data)
+        if lost:
+            cause = f"{len(lost)} messages can't be read ({cause})"
+            report(Incident("failure", cause, "", lost[0], lost[-1] + 1))
+
+    def last_before(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
+        """See `Storage`."""
+        return self._nearest(wanted, MIN_NS, log_ns, report, backwards=True)
+
+    def first_from(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
+        """See `Storage`."""
+        return self._nearest(wanted, log_ns, MAX_NS, report, backwards=False)
+
+    def _nearest(
+        self, wanted: Collection[int], start_ns: int, stop_ns: int, report: Report, *, backwards: bool
+    ) -> Message | None:
+        if self._by_id is None:
+            try:
+                for stamp, _, topic, data in self._select(
+                    wanted, start_ns, stop_ns, backwards=backwards, most=1
+                ):
+                    return Message(self._numbers[topic], stamp, data)
+                return None
+            except sqlite3.Error as error:
+                before = len(self.incidents)
+                self._salvage(f"the SQLite file is damaged ({error})")
+                for incident in self.incidents[before:]:
+                    report(incident)
+        stream = self._by_key(wanted, (start_ns, MIN_NS), stop_ns, report)
+        if not backwards:
+            return next(stream, None)
+        found = None
+        for message in stream:
+            found = message
+        return found
+
+    def close(self) -> None:
+        """See `Storage`."""
+        self._database.close()
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise sqlite3.DatabaseError("a message that is no bytes")
+    return value
+
+
+def _size_of(path: Path) -> int:
+    """Return how large the file says it is: page size times pages, big-endian, bytes 16 and 28."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(MAGIC):
+        raise CannotOpen("not an SQLite file: it does not begin with 'SQLite format 3'")
+    page_bytes = int.from_bytes(header[16:18], "big")
+    return (65536 if page_bytes == 1 else page_bytes) * int.from_bytes(header[28:32], "big")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What `metadata.yaml` says that the storage files don't."""
+
+    files: tuple[str, ...]
+    """Names of the storage files, in order."""
+    ros_distro: str = ""
+    encodings: tuple[str, ...] = ()
+    """Serialisation formats of the topics."""
+    message_count: int = 0
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read a bag folder's `metadata.yaml`.
+
+    Raises:
+        CannotOpen: it is not YAML, or not that of a bag.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+        bag = content["rosbag2_bagfile_information"]
+        topics = [entry["topic_metadata"] for entry in bag.get("topics_with_message_count") or ()]
+        return Metadata(
+            files=tuple(PurePosixPath(str(name)).name for name in bag["relative_file_paths"]),
+            ros_distro=str(bag.get("ros_distro") or ""),
+            encodings=tuple(sorted({str(topic["serialization_format"]) for topic in topics})),
+            message_count=int(bag.get("message_count") or 0),
+        )
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise CannotOpen("metadata.yaml can't be read as YAML") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CannotOpen("metadata.yaml is not that of a ROS 2 bag") from error

@@ -1,0 +1,340 @@
+"""One task: the clips of some recordings become one shard and one record, in a worker.
+
+Everything a task does follows from its argument; it may be killed anywhere and done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from encoders import ClipEncoder, ClipTokens, encoder_for
+from ingest.clips import Wish, merge_incidents, read_clips, windows_of
+from ingest.configuration import Configuration
+from ingest.content_id import content_id, full_hash
+from ingest.engine.local import Progress
+from ingest.errors import CannotOpen, IngestError
+from ingest.layouts import select
+from ingest.opening import open_recording
+from ingest.planning import incident_line
+from ingest.recording import Incident, Recording, Track
+from ingest.sampling.clip import ClipMedia, PictureClip, SignalClip, SoundClip, TextClip, Window
+from shards import DatasetFolder, ShardWriter, recording_number, sample_key, shard_name
+
+Tag = tuple[str, int, str]
+"""Content id, clip number, track name: which clip's track an encoder is working on."""
+
+PROGRESS_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recording's share of a task."""
+
+    name: str
+    content: str
+    kind: str
+    paths: tuple[Path, ...]
+    sidecars: tuple[Path, ...]
+    recording: Recording
+    first: int
+    count: int
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Entry:
+        """Read an entry of a task's argument."""
+        return cls(
+            name=data["name"],
+            content=data["id"],
+            kind=data["kind"],
+            paths=tuple(Path(path) for path in data["paths"]),
+            sidecars=tuple(Path(path) for path in data["sidecars"]),
+            recording=Recording.from_json(data["info"]),
+            first=data["first"],
+            count=data["count"],
+        )
+
+
+@dataclass
+class _Clip:
+    """A clip that is being put together."""
+
+    entry: Entry
+    window: Window
+    missing: set[str]
+    members: dict[str, Any] = field(default_factory=dict)
+    tracks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    has_content: bool = False
+
+
+class _Task:
+    """Puts clips together from encoded tracks and writes them in order."""
+
+    def __init__(self, argument: Mapping[str, Any], progress: Progress) -> None:
+        self.argument = argument
+        self.configuration = Configuration(argument["configuration"])
+        self.layout = argument["layout"]
+        self.entries = [Entry.from_json(entry) for entry in argument["entries"]]
+        self.encoders = {
+            track["name"]: ClipEncoder[Tag](encoder_for(track["spec"], argument["device"]))
+            for track in self.layout["tracks"]
+            if track["spec"]
+        }
+        self.queue: deque[_Clip] = deque()
+        self.clips: dict[tuple[str, int], _Clip] = {}
+        self.samples: dict[str, int] = {}
+        self.seconds_ns: dict[str, int] = {}
+        self.without_content = 0
+        self.saturated: dict[str, int] = {}
+        self.incidents: list[tuple[Entry, Incident]] = []
+        self._progress = progress
+        self._told = time.monotonic()
+        self._untold_ns = 0
+        self._untold_clips = 0
+
+    def run(self, writer: ShardWriter) -> None:
+        """Read, encode and write everything."""
+        for entry in self.entries:
+            met: list[Incident] = []
+            known = {(i.track, i.cause) for i in entry.recording.incidents}
+            for tag, media in self._read(entry, met):
+                for done, tokens in self._encode(tag, media):
+                    self._place(done, tokens)
+                self._write_complete(writer)
+            fresh = [incident for incident in met if (incident.track, incident.cause) not in known]
+            self.incidents += [(entry, incident) for incident in merge_incidents(fresh)]
+        for encoder in self.encoders.values():
+            for done, tokens in encoder.flush():
+                self._place(done, tokens)
+        self._write_complete(writer)
+        assert not self.queue, "every clip has all its tracks by now"
+        self._tell(0, 0, now=True)
+
+    def _read(self, entry: Entry, met: list[Incident]) -> Iterator[tuple[Tag, ClipMedia]]:
+        wishes = select(entry.recording, self.configuration).wishes
+        tracks = {wish.name: wish.track for wish in wishes}
+        windows = windows_of(entry.recording, self.configuration.clip_ns, entry.first, entry.count)
+        self._expect(entry, windows, wishes)
+        sampling = self.configuration.sampling(entry.kind)
+        formats = dict(self.configuration.data["audio_formats"])
+        with open_recording(entry.paths, sidecars=entry.sidecars, audio_formats=formats) as source:
+            for window, name, media in read_clips(source, wishes, windows, sampling, met.append):
+                clip = self.clips[entry.content, window.index]
+                clip.tracks[name] = self._provenance(entry, window, tracks[name], media)
+                clip.has_content = clip.has_content or has_content(media, tracks[name])
+                yield (entry.content, window.index, name), media
+
+    def _expect(self, entry: Entry, windows: list[Window], wishes: tuple[Wish, ...]) -> None:
+        for window in windows:
+            clip = _Clip(entry, window, {wish.name for wish in wishes})
+            self.clips[entry.content, window.index] = clip
+            self.queue.append(clip)
+
+    def _encode(self, tag: Tag, media: ClipMedia) -> list[tuple[Tag, ClipTokens | None]]:
+        clip, name = self.clips[tag[:2]], tag[2]
+        if isinstance(media, TextClip):
+            clip.members[f"{name}.txt"] = "".join(f"{_one_line(cue.text)}\n" for cue in media.cues)
+            spans = [(cue.start_ns, cue.stop_ns) for cue in media.cues]
+            clip.members[f"{name}.times.npy"] = np.array(spans, np.int64).reshape(-1, 2)
+            return [(tag, None)]
+        if isinstance(media, PictureClip):
+            clip.members[f"{name}.times.npy"] = media.times_ns
+            tensor = torch.from_numpy(media.frames).permute(0, 3, 1, 2)
+        elif isinstance(media, SoundClip):
+            tensor = torch.from_numpy(media.samples)
+        else:
+            values = media.values if media.valid else media.values[:0]
+            clip.members[f"{name}.values.npy"] = np.ascontiguousarray(values)
+            if media.times_ns is not None:
+                clip.members[f"{name}.times.npy"] = media.times_ns[: len(values)]
+            tensor = torch.from_numpy(np.ascontiguousarray(values))
+        return [*self.encoders[name].add(tag, tensor)]
+
+    def _place(self, tag: Tag, tokens: ClipTokens | None) -> None:
+        clip, name = self.clips[tag[:2]], tag[2]
+        if tokens is not None:
+            clip.members[f"{name}.tokens.npy"] = tokens.tokens
+            if tokens.offsets is not None:
+                clip.members[f"{name}.offsets.npy"] = tokens.offsets
+            clip.tokens[name] = int(tokens.tokens.size)
+            if tokens.saturated:
+                self.saturated[name] = self.saturated.get(name, 0) + tokens.saturated
+        clip.missing.discard(name)
+
+    def _write_complete(self, writer: ShardWriter) -> None:
+        while self.queue and not self.queue[0].missing:
+            clip = self.queue.popleft()
+            del self.clips[clip.entry.content, clip.window.index]
+            self._tell(clip.window.length_ns, 1)
+            if not clip.has_content:
+                self.without_content += 1
+                continue
+            self._write(writer, clip)
+
+    def _write(self, writer: ShardWriter, clip: _Clip) -> None:
+        entry, window = clip.entry, clip.window
+        number = recording_number(entry.content)
+        clip.members["json"] = {
+            "recording": entry.name,
+            "id": entry.content,
+            "start_ns": window.start_ns,
+            "stop_ns": window.stop_ns,
+            "tracks": clip.tracks,
+        }
+        names = [track["name"] for track in self.layout["tracks"]]
+        writer.add(
+            sample_key(number, window.start_ns - entry.recording.origin_ns),
+            clip.members,
+            recording_id=number,
+            start_ns=window.start_ns,
+            stop_ns=window.stop_ns,
+            tokens={name: clip.tokens.get(name, 0) for name in names},
+            valid={name: clip.tracks[name]["valid"] for name in names},
+        )
+        self.samples[entry.content] = self.samples.get(entry.content, 0) + 1
+        self.seconds_ns[entry.content] = self.seconds_ns.get(entry.content, 0) + window.length_ns
+
+    def _provenance(self, entry: Entry, window: Window, track: Track, media: ClipMedia) -> dict[str, Any]:
+        """Say where a track's share of a clip is from; the same keys for all tracks of a medium."""
+        common: dict[str, Any] = {"valid": media.valid, "topic": track.topic, "codec": track.codec}
+        if isinstance(media, TextClip):
+            return common
+        common["grid_start_ns"] = window.start_ns
+        if isinstance(media, PictureClip):
+            return common | {
+                "source_width": track.width,
+                "source_height": track.height,
+                "pixel_format": track.pixel_format,
+                "sample_aspect": track.sample_aspect,
+                "rotation": track.rotation,
+                "mirrored": track.mirrored,
+                "fit": self.configuration.fit_for(entry.kind),
+            }
+        if isinstance(media, SoundClip):
+            return common | {"source_rate": track.sample_rate, "source_channels": track.channels}
+        clock = track.clock.choice if track.clock else "file"
+        return common | {"clock": clock, "max_age_ns": track.max_age_ns}
+
+    def _tell(self, length_ns: int, clips: int, now: bool = False) -> None:
+        self._untold_ns += length_ns
+        self._untold_clips += clips
+        if now or time.monotonic() - self._told > PROGRESS_SECONDS:
+            self._progress({"media_ns": self._untold_ns, "clips": self._untold_clips})
+            self._told, self._untold_ns, self._untold_clips = time.monotonic(), 0, 0
+
+    def record(self, figures: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the task's record; see the format in `shards`."""
+        lines = [incident_line(e.name, e.content, incident) for e, incident in self.incidents]
+        of_kind = {
+            kind: [{k: v for k, v in line.items() if k != "kind"} for line in lines if line["kind"] == kind]
+            for kind in ("failure", "note")
+        }
+        return {
+            "task": self.argument["task"],
+            "part": self.argument["part"],
+            "layout": self.layout["name"],
+            "shard": figures,
+            "recordings": [
+                {
+                    "id": entry.content,
+                    "clips": entry.count,
+                    "samples": self.samples.get(entry.content, 0),
+                    "seconds_ns": self.seconds_ns.get(entry.content, 0),
+                }
+                for entry in self.entries
+            ],
+            "failures": of_kind["failure"],
+            "notes": of_kind["note"],
+            "counts": {"clips_without_content": self.without_content, "saturated": self.saturated},
+        }
+
+
+def has_content(media: ClipMedia, track: Track) -> bool:
+    """Say whether something of a track belongs to this clip.
+
+    What is merely held on from before (a latched topic, a picture that a bag never replaced, a
+    caption over everything) does not make a clip: else one message would fill days.
+    """
+    if not media.valid:
+        return False
+    if isinstance(media, TextClip):
+        return any(cue.start_ns >= 0 for cue in media.cues)
+    held = track.clock is not None and not track.max_age_ns
+    if isinstance(media, PictureClip) and held:
+        return bool((media.times_ns >= 0).any())
+    if isinstance(media, SignalClip) and held:
+        return media.fresh
+    return True
+
+
+def _one_line(text: str) -> str:
+    r"""Return a cue as one line, its line breaks as `\n`, its backslashes as `\\`."""
+    return text.replace("\\", "\\\\").replace("\r\n", "\n").replace("\n", "\\n")
+
+
+def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make one shard and its record.
+
+    Args:
+        argument: `dataset`, `task`, `part`, `layout`, `entries`, `configuration`, `device`.
+        progress: told of the media and clips done since it was last told.
+
+    Returns:
+        `samples`, `tokens`, `bytes`, `failures` of the task, for the progress display.
+
+    Raises:
+        IngestError: a recording is not what was planned any more.
+        OSError: the machine's fault; the task may be tried again.
+    """
+    torch.set_num_threads(1)
+    _limit_cv2()
+    folder = DatasetFolder(Path(argument["dataset"]))
+    task = _Task(argument, progress)
+    for entry in task.entries:
+        _check_unchanged(entry)
+    number = int(argument["task"])
+    name = shard_name(task.layout["name"], number)
+    with ShardWriter(folder.shards_folder, name, task.layout) as writer:
+        try:
+            task.run(writer)
+        except CannotOpen as error:
+            names = ", ".join(entry.name for entry in task.entries[:3])
+            raise IngestError(
+                f"a recording that could be read when planned can't be now ({names}): {error}"
+            ) from error
+        figures = writer.close()
+    record = task.record(figures.to_json() if figures else None)
+    folder.write_record(number, record)
+    return {
+        "samples": figures.samples if figures else 0,
+        "tokens": sum(figures.tokens.values()) if figures else 0,
+        "bytes": figures.bytes if figures else 0,
+        "failures": len(record["failures"]),
+        "first_failure": _first(record["failures"]),
+    }
+
+
+def _first(failures: list[dict[str, Any]]) -> str:
+    return f"{failures[0]['recording']}: {failures[0]['cause']}" if failures else ""
+
+
+def _check_unchanged(entry: Entry) -> None:
+    files = [*entry.paths, *entry.sidecars]
+    if entry.content not in (content_id(files), ""):
+        if full_hash(files) == entry.content:
+            return
+        raise IngestError(f"{entry.name} has changed since it was planned; run the same command again")
+
+
+def _limit_cv2() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)

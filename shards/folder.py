@@ -1,0 +1,315 @@
+"""A dataset's folder while it is made: plan parts, records, the lock, and what a killed run left.
+
+    plan/000000.jsonl       one part per planning, append-only
+    records/000000.json     one per finished task; the number is the task's
+    shards/                 LAYOUT-000000.tar, .tar.idx, .samples.npy
+    run.jsonl               who ran when and where: the only file that may differ between equal datasets
+    .lock                   held while a run writes
+
+Everything but `run.jsonl` and `.lock` is written whole and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shards.atomic import is_temporary, write_whole
+from shards.canonical_json import json_line, parse_json, read_json_lines
+from shards.errors import CannotCreate, DatasetLocked, NotADataset, WrongPlan
+
+FORMAT = 1
+FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
+MANIFEST = "fifth.json"
+_OURS = {*FOLDERS, MANIFEST, f"{MANIFEST}.sha256", "README.md", "run.jsonl", ".lock"}
+_CANNOT_WRITE_HERE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_PART = re.compile(r"(\d{6,})\.jsonl")
+_RECORD = re.compile(r"(\d{6,})\.json")
+_SHARD_FILE = re.compile(r"([a-z0-9][a-z0-9_-]*)-(\d{6,})(\.tar|\.tar\.idx|\.samples\.npy)")
+
+
+def shard_name(layout: str, task: int) -> str:
+    """Return the name of the shard that a task writes."""
+    return f"{layout}-{task:06d}"
+
+
+class DatasetFolder:
+    """The folder of one dataset. Making the object touches nothing."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def shards_folder(self) -> Path:
+        """Where shards are written."""
+        return self.path / "shards"
+
+    def is_dataset(self) -> bool:
+        """Tell whether a dataset is here, finished or not."""
+        return (self.path / MANIFEST).is_file() or (self.path / "plan" / "000000.jsonl").is_file()
+
+    def create(self) -> None:
+        """Make the folder and those inside it; what is there already stays.
+
+        Raises:
+            CannotCreate: something else is in this folder, or it can't be made or written.
+        """
+        try:
+            self._refuse_foreign()
+            self.path.mkdir(parents=True, exist_ok=True)
+            for name in FOLDERS:
+                (self.path / name).mkdir(exist_ok=True)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise CannotCreate(
+                f"{self.path}: can't be made: {error.strerror}; choose another folder"
+            ) from error
+        except OSError as error:
+            if error.errno == 30:  # a read-only file system
+                raise CannotCreate(
+                    f"{self.path}: can't be made: {error.strerror}; choose another folder"
+                ) from error
+            raise
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise CannotCreate(f"{self.path}: not writable; choose another folder, or change its permissions")
+
+    def _refuse_foreign(self) -> None:
+        if self.is_dataset() or not self.path.exists():
+            return
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
+        foreign = [name for name in foreign if not is_temporary(name)]
+        if foreign:
+            names = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+            raise CannotCreate(
+                f"{self.path}: not empty, and no dataset (it holds {names}); choose a new or an empty folder"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the dataset for writing. The system lets go of it when the process ends, however it ends.
+
+        Raises:
+            DatasetLocked: another run holds it; the message says which process.
+        """
+        import fcntl  # where there is none (Windows), reading still works
+
+        with (self.path / ".lock").open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise DatasetLocked(
+                    f"{self.path}: another run ({_holder(file.read())}) is writing this dataset; "
+                    "wait until it ends, or stop it"
+                ) from error
+            file.truncate(0)
+            file.write(json_line({"pid": os.getpid(), "host": os.uname().nodename}))
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def plan_parts(self) -> list[int]:
+        """Return the numbers of the plan's parts, in order."""
+        return sorted(_numbers(self.path / "plan", _PART))
+
+    def next_part(self) -> int:
+        """Return the number that the next plan part will have."""
+        return max(self.plan_parts(), default=-1) + 1
+
+    def plan_path(self, part: int) -> Path:
+        """Return the file of a plan part."""
+        return self.path / "plan" / f"{part:06d}.jsonl"
+
+    def read_plan(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of all plan parts, in order; a line of kind "part" begins each.
+
+        Raises:
+            DamagedDataset: a line is not a JSON object, or the parts are not 0, 1, 2 …
+        """
+        for part in self.plan_parts():
+            yield from read_json_lines(self.plan_path(part))
+
+    def write_plan_part(self, lines: Iterable[Mapping[str, Any]]) -> int:
+        """Write the next plan part, whole.
+
+        Args:
+            lines: the first of kind "part", with the number `next_part()` and format 1.
+
+        Returns:
+            The part's number.
+
+        Raises:
+            WrongPlan: the first line is another, or a line is not JSON.
+        """
+        part = self.next_part()
+        write_whole(self.plan_path(part), _plan_bytes(lines, part))
+        return part
+
+    def tasks_done(self) -> set[int]:
+        """Return the numbers of the tasks that have a record."""
+        return set(_numbers(self.path / "records", _RECORD))
+
+    def record_path(self, task: int) -> Path:
+        """Return the file of a task's record."""
+        return self.path / "records" / f"{task:06d}.json"
+
+    def write_record(self, task: int, record: Mapping[str, Any]) -> None:
+        """Write a task's record, whole. With it the task is done, and its shard exists.
+
+        Raises:
+            WrongPlan: the record is of another task, or not JSON.
+        """
+        if record.get("task") != task:
+            raise WrongPlan(f"the record of task {task} says that it is of task {record.get('task')!r}")
+        write_whole(self.record_path(task), [json_line(record)])
+
+    def read_record(self, task: int) -> dict[str, Any]:
+        """Return a task's record.
+
+        Raises:
+            FileNotFoundError: the task is not done.
+            DamagedDataset: the record is not a JSON object.
+        """
+        return self.read_record_and_hash(task)[0]
+
+    def read_record_and_hash(self, task: int) -> tuple[dict[str, Any], str]:
+        """Return a task's record and the sha256 of its file. Raises what `read_record` does."""
+        path = self.record_path(task)
+        data = path.read_bytes()
+        return parse_json(data, path), hashlib.sha256(data).hexdigest()
+
+    def append_event(self, event: Mapping[str, Any]) -> None:
+        """Append a line to `run.jsonl`: time, host, process, or whatever else must not be elsewhere."""
+        with (self.path / "run.jsonl").open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                cut_off = file.read(1) != b"\n"  # by a kill in the middle of a line
+            else:
+                cut_off = False
+            file.write(b"\n" * cut_off + json_line(event))
+
+    def superseded_tasks(self) -> set[int]:
+        """Return the numbers of tasks that a later plan line replaces: they don't exist any more."""
+        return {
+            number
+            for line in self.read_plan()
+            if line.get("kind") == "task"
+            for number in line.get("supersedes", ())
+        }
+
+    def remove_leftovers(self) -> list[str]:
+        """Remove what a stopped run left, and what later plan parts replaced. Hold the lock.
+
+        That is: temporary files; records of superseded tasks; files of shards that no record names.
+
+        Returns:
+            What was removed, by its path in the dataset, sorted.
+        """
+        files = (path for folder in (".", *FOLDERS) for path in self._files(folder))
+        removed = self._remove([path for path in files if is_temporary(path.name)])
+        if self.is_dataset():
+            removed += self.remove_superseded()
+            shards = [path for path in self._files("shards") if _SHARD_FILE.fullmatch(path.name)]
+            removed += self._remove([path for path in shards if not self.is_named(path.name)])
+        return sorted(removed)
+
+    def remove_superseded(self) -> list[str]:
+        """Remove records of superseded tasks, and then their shards. Hold the lock.
+
+        Returns:
+            What was removed, by its path in the dataset, sorted.
+        """
+        tasks = self.tasks_done() & self.superseded_tasks()
+        removed = self._remove([self.record_path(task) for task in sorted(tasks)])
+        shards = [path for path in self._files("shards") if _task_of(path.name) in tasks]
+        return sorted(removed + self._remove(shards))
+
+    def is_named(self, shard_file: str) -> bool:
+        """Tell whether a file of this name in `shards/` is of a shard that a record names."""
+        match = _SHARD_FILE.fullmatch(shard_file)
+        if match is None or not self.record_path(int(match[2])).exists():
+            return False
+        figures = self.read_record(int(match[2])).get("shard")
+        return bool(figures and figures.get("name") == f"{match[1]}-{match[2]}")
+
+    def _remove(self, paths: list[Path]) -> list[str]:
+        for path in paths:
+            path.unlink()
+        return [path.relative_to(self.path).as_posix() for path in paths]
+
+    def _files(self, folder: str) -> Iterator[Path]:
+        if (self.path / folder).is_dir():
+            for entry in os.scandir(self.path / folder):
+                if entry.is_file(follow_symlinks=False):
+                    yield self.path / folder / entry.name
+
+    def check(self) -> None:
+        """Raise unless a dataset is here, finished or not.
+
+        Raises:
+            FileNotFoundError: no such folder.
+            NotADataset: no dataset is there.
+        """
+        if not self.path.exists():
+            raise FileNotFoundError(f"{self.path}: no such folder")
+        if not self.is_dataset():
+            raise NotADataset(f"{self.path}: no dataset (it has neither {MANIFEST} nor a plan)")
+
+    def finish(self) -> dict[str, Any]:
+        """Write the tables, the dataset card, Energon's files and the manifest, from plan and records.
+
+        Nothing else flows into them: the same plan and records give the same bytes. What superseded tasks
+        left is removed. Hold the lock.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            DamagedDataset: plan and records do not fit each other.
+        """
+        from shards.finishing import finish  # it needs this module
+
+        self.check()
+        self.remove_superseded()
+        return finish(self)
+
+
+def _numbers(folder: Path, pattern: re.Pattern[str]) -> Iterator[int]:
+    if folder.is_dir():
+        for entry in os.scandir(folder):
+            if match := pattern.fullmatch(entry.name):
+                yield int(match[1])
+
+
+def _task_of(shard_file: str) -> int | None:
+    match = _SHARD_FILE.fullmatch(shard_file)
+    return int(match[2]) if match else None
+
+
+def _plan_bytes(lines: Iterable[Mapping[str, Any]], part: int) -> Iterator[bytes]:
+    first = True
+    for line in lines:
+        if first and (line.get("kind"), line.get("part"), line.get("format")) != ("part", part, FORMAT):
+            raise WrongPlan(
+                f"a plan part begins with kind 'part', part {part}, format {FORMAT}, not {dict(line)}"
+            )
+        first = False
+        yield json_line(line)
+    if first:
+        raise WrongPlan(f"plan part {part} has no lines")
+
+
+def _holder(text: bytes) -> str:
+    try:
+        who = json.loads(text)
+        return f"process {who['pid']} on {who['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "just started"
