@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_BITS = 8
+MOST_SLACK = 32
 TOKEN_BITS = 16
 
 STEPS = (0, 1024, 1154, 717, 440, 266, 158, 92, 53)
@@ -37,17 +38,14 @@ def variance(exponent: int) -> float:
     return VARIANCES[exponent % 2] * float(1 << (exponent // 2))
 
 
-def allot(
-    exponents: Sequence[int | None], dc_squares: Sequence[float], bit_count: int, most_bits: int = MOST_BITS
-) -> list[int]:
+def allot(exponents: Sequence[int | None], dc_squares: Sequence[float], bit_count: int) -> list[int]:
     """Return the bits of each coefficient; together they are exactly `bit_count`.
 
     Args:
         exponents: of each coefficient's variance; None marks a DC, which is quantised uniformly over its
             whole range.
         dc_squares: the square of each DC's range, in their order.
-        bit_count: all bits of a block.
-        most_bits: of one coefficient.
+        bit_count: at most 8 for each coefficient.
     """
     squares = iter(dc_squares)
     curves = [
@@ -55,7 +53,7 @@ def allot(
         for exponent in exponents
     ]
     bits = [0] * len(curves)
-    queue = [_best_raise(curve[: most_bits + 1], 0, place) for place, curve in enumerate(curves)]
+    queue = [_best_raise(curve, 0, place) for place, curve in enumerate(curves)]
     heapq.heapify(queue)
     left = bit_count
     while left and queue:
@@ -63,8 +61,8 @@ def allot(
         wanted = min(wanted, bits[place] + left)
         left -= wanted - bits[place]
         bits[place] = wanted
-        if wanted < most_bits:
-            heapq.heappush(queue, _best_raise(curves[place][: most_bits + 1], wanted, place))
+        if wanted < MOST_BITS:
+            heapq.heappush(queue, _best_raise(curves[place], wanted, place))
     if left:
         raise ValueError(f"{bit_count} bits are more than {len(bits)} coefficients take")
     return bits
@@ -98,7 +96,7 @@ def lay_out(
 ) -> list[Field]:
     """Allot all bits of a block's tokens and lay the coefficients into them.
 
-    Where large coefficients leave room that nothing fits into, the largest are made smaller.
+    Where they leave room that nothing fits into, as few bits as possible stay unused, and zero.
 
     Args:
         exponents: see `allot`.
@@ -106,9 +104,9 @@ def lay_out(
         token_count: tokens of 16 bits.
         reserved_bits: highest bits of the first token that are left free.
     """
-    bit_count = token_count * TOKEN_BITS - reserved_bits
-    for most_bits in range(MOST_BITS, 0, -1):
-        fields = pack(allot(exponents, dc_squares, bit_count, most_bits), token_count, reserved_bits)
+    room = token_count * TOKEN_BITS - reserved_bits
+    for bit_count in range(room, room - MOST_SLACK, -1):
+        fields = pack(allot(exponents, dc_squares, bit_count), token_count, reserved_bits)
         if fields is not None:
             return fields
     raise ValueError(f"{len(exponents)} coefficients do not fill {token_count} tokens")

@@ -1,12 +1,13 @@
 """Fitting what an encoder must know of the values beforehand (bin edges), on a bounded sample.
 
-The sample: up to 16 recordings of a layout, spread evenly over those planned together, and up to 8
-clips of each, spread evenly over its length. It depends on the recordings alone, so it repeats.
+The sample: up to 16 recordings of a layout, spread evenly over those planned together; of each up to 8
+clips, spread evenly over its length, and those where its tracks begin and end (a rare topic may lie in
+no other). It depends on the recordings alone, so it repeats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from encoders import TokenSpec, encoder_for
-from ingest.clips import read_clips, windows_of
+from ingest.clips import Wish, read_clips, windows_of
 from ingest.configuration import Configuration
 from ingest.discovery import Candidate
 from ingest.engine.local import Job, Progress
@@ -25,6 +26,7 @@ from ingest.sampling.clip import SignalClip
 
 MOST_RECORDINGS = 16
 MOST_CLIPS = 8
+MOST_ENDS = 56
 
 
 @dataclass
@@ -93,7 +95,7 @@ def _sampled_values(
     recording = Recording.from_json(kept["info"])
     wishes = [wish for wish in select(recording, configuration).wishes if wish.name in names]
     formats = dict(configuration.data["audio_formats"])
-    chosen = sorted({i * kept["clips"] // MOST_CLIPS for i in range(MOST_CLIPS)})
+    chosen = _chosen_clips(recording, wishes, configuration.clip_ns, kept["clips"])
     paths, sidecars = [Path(p) for p in kept["paths"]], [Path(p) for p in kept["sidecars"]]
     with open_recording(paths, sidecars=sidecars, audio_formats=formats) as source:
         for index in chosen:
@@ -103,3 +105,10 @@ def _sampled_values(
                 assert isinstance(media, SignalClip)
                 if media.valid:
                     yield name, media.values
+
+
+def _chosen_clips(recording: Recording, wishes: Sequence[Wish], clip_ns: int, count: int) -> list[int]:
+    evenly = {i * count // MOST_CLIPS for i in range(MOST_CLIPS)}
+    ends = [edge for wish in wishes for edge in (wish.track.start_ns, wish.track.stop_ns - 1)]
+    at_ends = sorted({(edge - recording.origin_ns) // clip_ns for edge in ends})
+    return sorted(evenly | set(at_ends[:MOST_ENDS]))

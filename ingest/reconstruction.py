@@ -19,7 +19,7 @@ import numpy as np
 from encoders import encoder_for, reconstruct_clip
 from ingest.errors import WrongUse
 from ingest.timing import NS, grid_times
-from shards import open_dataset
+from shards import Sample, open_dataset
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,18 @@ def reconstruct_sample(dataset: Path | str, key: str) -> dict[str, Reconstructed
     opened = open_dataset(Path(dataset))
     sample = opened.sample(key)
     layout = opened.layouts[sample.layout]
-    tracks = {}
-    for track in layout["tracks"]:
-        tracks[track["name"]] = _track(track, sample)
-    return tracks
+    return {name: _track(layout.track(name), sample) for name in layout.tracks}
 
 
-def _track(track: Mapping[str, Any], sample: Any) -> Reconstructed:
+def _track(track: Mapping[str, Any], sample: Sample) -> Reconstructed:
     name, medium = track["name"], track["medium"]
     rate = Fraction(track["rate"]) if track["rate"] else None
     if medium == "text":
-        return Reconstructed(name, medium, sample.text[f"{name}.txt"], None)
+        return Reconstructed(name, medium, sample.text[name], None)
     arrays = sample.arrays
-    valid = int(sample.provenance["tracks"][name]["valid"])
-    tokens = np.asarray(arrays[f"{name}.tokens.npy"])
-    offsets = arrays.get(f"{name}.offsets.npy")
+    valid = sample.valid[name]
+    tokens = np.asarray(arrays[f"{name}.tokens"])
+    offsets = arrays.get(f"{name}.offsets")
     media = reconstruct_clip(encoder_for(track["spec"]), tokens, valid, offsets).numpy()
     return Reconstructed(
         name,
@@ -70,8 +67,8 @@ def _track(track: Mapping[str, Any], sample: Any) -> Reconstructed:
         media,
         rate,
         tuple(track["columns"]),
-        arrays.get(f"{name}.times.npy"),
-        arrays.get(f"{name}.values.npy"),
+        arrays.get(f"{name}.times"),
+        arrays.get(f"{name}.values"),
     )
 
 

@@ -14,14 +14,24 @@ _SPACED = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
 _PAGE_WIDTH = 110
 
 
-def json_bytes(value: Any) -> bytes:
+def json_text(value: Any) -> str:
     """Return a value as compact JSON.
+
+    Raises:
+        ValueError: not a JSON value (NaN).
+        TypeError: not a JSON value (a numpy number, a set, mixed keys).
+    """
+    return _COMPACT.encode(value)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as compact JSON in UTF-8.
 
     Raises:
         ValueError: not a JSON value (NaN; a text that is not valid Unicode).
         TypeError: not a JSON value (a numpy number, a set, mixed keys).
     """
-    return _COMPACT.encode(value).encode()
+    return json_text(value).encode()
 
 
 def json_line(value: Any) -> bytes:

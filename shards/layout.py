@@ -22,7 +22,9 @@ from typing import Any, Literal
 import numpy as np
 
 from shards.errors import UnknownName, WrongLayout
+from shards.keys import KEY_LENGTH
 from shards.npy import little_endian
+from shards.tar import NAME_BYTES
 
 MemberKind = Literal["json", "array", "text", "bytes"]
 
@@ -154,9 +156,7 @@ def _check(layout: str, members: tuple[Member, ...], tracks: tuple[str, ...]) ->
     if not names or names[0] != "json":
         raise WrongLayout(f"layout {layout!r}: the first member must be 'json', got {names[:1]}")
     if len(set(names)) < len(names) or len(set(tracks)) < len(tracks):
-        raise WrongLayout(
-            f"layout {layout!r}: members and tracks must differ, got {names} and {list(tracks)}"
-        )
+        raise WrongLayout(f"layout {layout!r}: names must be unique, got {names} and {list(tracks)}")
     for track in tracks:
         if not isinstance(track, str) or not _TRACK.fullmatch(track):
             raise WrongLayout(
@@ -166,4 +166,8 @@ def _check(layout: str, members: tuple[Member, ...], tracks: tuple[str, ...]) ->
         if member.track not in tracks or "." not in member.name:
             raise WrongLayout(
                 f"layout {layout!r}: member {member.name!r} must be TRACK.SOMETHING; tracks: {list(tracks)}"
+            )
+        if KEY_LENGTH + 1 + len(member.name) > NAME_BYTES:
+            raise WrongLayout(
+                f"layout {layout!r}: member {member.name!r} is too long; with a key it must fit {NAME_BYTES} bytes"
             )

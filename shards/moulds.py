@@ -5,6 +5,7 @@ Between two samples with arrays of equal shape, only the key in the tar header a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
@@ -13,12 +14,26 @@ from shards.errors import WrongSample
 from shards.keys import KEY_LENGTH
 from shards.layout import Member
 from shards.npy import npy_header
-from shards.tar import HeaderMould, header_mould, padding_of
-
-Mould = tuple[HeaderMould, bytes, bytes]
-"""The tar header but for the key; what stands before the data (npy header); the zeros behind it."""
+from shards.tar import header_mould, padding_of
 
 _KEPT = 4096  # ragged members have many lengths; start over rather than hold them all
+
+
+@dataclass(frozen=True, slots=True)
+class Mould:
+    """A file in the tar, but for its key, checksum and data.
+
+    In the tar: key, `before_checksum`, checksum, `before_data`, the data, `padding`.
+    """
+
+    before_checksum: bytes
+    checksum: int
+    """Without the key's bytes."""
+    before_data: bytes
+    """The rest of the tar header, and of an array its npy header."""
+    size_bytes: int
+    """Of the file: npy header and data."""
+    padding: bytes
 
 
 class MemberMoulds:
@@ -28,7 +43,6 @@ class MemberMoulds:
         self.member = member
         self._of_array: dict[tuple[int, ...], Mould] = {}
         self._of_bytes: dict[int, Mould] = {}
-        self.of_bytes(0)  # a name that is too long fails with its layout, not with a sample
 
     def of_array(self, value: npt.NDArray[Any]) -> Mould:
         """Return the mould of an array.
@@ -36,7 +50,7 @@ class MemberMoulds:
         Raises:
             WrongSample: it does not fit the member.
         """
-        if self.member.dtype is None or value.dtype != self.member.dtype:
+        if value.dtype != self.member.dtype or self.member.dtype is None:
             raise self._wrong(f"must be {self.member.describe()}, got an array of {value.dtype}")
         made = self._of_array.get(value.shape)
         if made is None:
@@ -62,11 +76,15 @@ class MemberMoulds:
         return made
 
     def _make(self, head: bytes, data_bytes: int) -> Mould:
-        length = len(head) + data_bytes
+        size_bytes = len(head) + data_bytes
         try:
-            return header_mould(self.member.name, KEY_LENGTH, length), head, bytes(padding_of(length))
+            header = header_mould(self.member.name, KEY_LENGTH, size_bytes)
         except ValueError as error:
             raise self._wrong(str(error)) from error
+        padding = bytes(padding_of(size_bytes))
+        return Mould(
+            header.before_checksum, header.checksum, header.after_checksum + head, size_bytes, padding
+        )
 
     def _wrong(self, what: str) -> WrongSample:
         return WrongSample(f"member {self.member.name} {what}")

@@ -8,7 +8,11 @@ null any. So the writer takes the types from a shard's first sample and holds al
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 from typing import Any
+
+from shards.canonical_json import json_text
 
 Types = dict[str, Any]
 """The types of a JSON object: per key a name, a one-element list, or again such a dict."""
@@ -53,31 +57,77 @@ def differences(expected: Any, got: Any, where: str = "json") -> list[str]:
     return [] if expected == got else [f"{where} is {got}, and {expected} in the first sample"]
 
 
-class TypesMatcher:
-    """Tells, without building anything, whether a value has given types: `types_of(value) == types`."""
+class ProvenanceEncoder:
+    """Writes JSON objects of known types: `json_bytes(value)`, four times as fast, and checked on the way.
+
+    Everything but the values is put into a template once: `{"id":%s,"tracks":{"video":{"valid":%s}}}`.
+    """
 
     def __init__(self, types: Types) -> None:
-        kinds = {name: kind for kind, name in _NAMES.items()}
-        self._keys = frozenset(types)
-        self._leaves = [
-            (key, kinds[of]) for key, of in types.items() if isinstance(of, str) and of != "int64"
-        ]
-        self._ints = [key for key, of in types.items() if of == "int64"]
-        self._objects = [(key, TypesMatcher(of)) for key, of in types.items() if isinstance(of, dict)]
-        self._lists = [(key, of) for key, of in types.items() if isinstance(of, list)]
+        self._count = 0
+        self._template, self._root = self._object(types)
 
-    def fits(self, value: Any) -> bool:
-        """Tell whether a value has these types. False also where it has none (a null)."""
-        if type(value) is not dict or value.keys() != self._keys:
+    def encode(self, value: Any) -> bytes | None:
+        """Return an object as JSON, or None where its types are others.
+
+        Raises:
+            ValueError: a number that is not finite, or a text that is not valid Unicode.
+        """
+        out: list[Any] = [None] * self._count
+        return (self._template % tuple(out)).encode() if self._root.fill(value, out) else None
+
+    def _object(self, types: Types) -> tuple[str, _Node]:
+        """Return the template of an object, and where its values stand in it."""
+        node = _Node(frozenset(types))
+        parts = []
+        for key in sorted(types):
+            text = "%s"
+            of = types[key]
+            if isinstance(of, dict):
+                text, inner = self._object(of)
+                node.objects.append((key, inner))
+            else:
+                if of == "int64":
+                    node.ints.append((key, self._count))
+                elif of == "string":
+                    node.texts.append((key, self._count))
+                else:
+                    node.others.append((key, self._count, of))
+                self._count += 1
+            parts.append(f"{encode_basestring(key).replace('%', '%%')}:{text}")
+        return f"{{{','.join(parts)}}}", node
+
+
+@dataclass
+class _Node:
+    """One object in a template: its keys, and where in the list of values theirs stand."""
+
+    keys: frozenset[str]
+    ints: list[tuple[str, int]] = field(default_factory=list)
+    texts: list[tuple[str, int]] = field(default_factory=list)
+    others: list[tuple[str, int, Any]] = field(default_factory=list)
+    objects: list[tuple[str, _Node]] = field(default_factory=list)
+
+    def fill(self, value: Any, out: list[Any]) -> bool:
+        """Put the object's values, as JSON, into `out`; False where its types are others."""
+        if type(value) is not dict or value.keys() != self.keys:
             return False
-        for key in self._ints:
+        for key, place in self.ints:
             item = value[key]
             if type(item) is not int or not -(2**63) <= item < 2**63:
                 return False
-        for key, kind in self._leaves:
-            if type(value[key]) is not kind:
+            out[place] = item
+        for key, place in self.texts:
+            item = value[key]
+            if type(item) is not str:
                 return False
-        for key, types in self._lists:
-            if types_of(value[key]) != types:
+            out[place] = encode_basestring(item)
+        for key, place, types in self.others:
+            item = value[key]
+            if types_of(item) != types:
                 return False
-        return all(matcher.fits(value[key]) for key, matcher in self._objects)
+            out[place] = json_text(item)
+        for key, node in self.objects:  # noqa: SIM110  # a loop is faster than all(...) here
+            if not node.fill(value[key], out):
+                return False
+        return True

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shards.canonical_json import json_bytes
 from shards.errors import WrongSample
 from shards.keys import is_key
 from shards.layout import Layout, Member
 from shards.moulds import MemberMoulds
-from shards.provenance import Types, TypesMatcher, differences, types_of
+from shards.provenance import ProvenanceEncoder, Types, differences, types_of
 from shards.sample_rows import row_struct
-from shards.tar import BLOCK_BYTES
+from shards.tar import BLOCK_BYTES, checksum_field
 
 Value = npt.NDArray[Any] | bytes | str | dict[str, Any]
 """What a member may be given as: an array, bytes, text, or the provenance."""
+
+Piece = bytes | memoryview
 
 
 class SampleEncoder:
@@ -33,7 +34,7 @@ class SampleEncoder:
         self.layout = layout
         self.provenance: Types = {}
         """The types of the `json` member; empty until the first sample."""
-        self._matcher: TypesMatcher | None = None
+        self._provenance: ProvenanceEncoder | None = None
         self._names = [member.name for member in layout.members]
         self._name_set = frozenset(self._names)
         self._moulds = [MemberMoulds(member) for member in layout.members]
@@ -67,14 +68,14 @@ class SampleEncoder:
             values = members if isinstance(members, (list, tuple)) else self._in_order(members)
             if len(values) != len(self._moulds):
                 raise WrongSample(f"{len(values)} members; its layout has {self._names}")
-            pieces: list[bytes | memoryview] = []
+            pieces: list[Piece] = []
             row: list[int] = [*span]
             self._place(key.encode(), values, offset, pieces, row)
             for track, place in self._token_members:
                 row += _counts(track, None if place is None else values[place], tokens, valid)
-            if self._matcher is None:  # only now that all of the first sample fits
+            if self._provenance is None:  # only now that all of the first sample fits
                 self.provenance = types_of(values[0])
-                self._matcher = TypesMatcher(self.provenance)
+                self._provenance = ProvenanceEncoder(self.provenance)
             return b"".join(pieces), self._row.pack(*row)
         except WrongSample as error:
             raise WrongSample(f"sample {key}: {error}") from error.__cause__
@@ -89,28 +90,25 @@ class SampleEncoder:
     ) -> None:
         """Append the bytes of all members to `pieces`, and where their data will stand to `row`."""
         key_sum = sum(key)
-        data: bytes | memoryview
+        data: Piece
         for moulds, value in zip(self._moulds, values, strict=True):
             if type(value) is np.ndarray:
-                mould, head, tail = moulds.of_array(value)
+                mould = moulds.of_array(value)
                 data = value.data if value.flags.c_contiguous else value.tobytes()
-                length = len(head) + value.nbytes
             else:
                 data = self._member_bytes(moulds.member, value)
-                length = len(data)
-                mould, head, tail = moulds.of_bytes(length)
-            pieces += (mould.header(key, key_sum), head, data, tail)
+                mould = moulds.of_bytes(len(data))
+            checksum = checksum_field(mould.checksum + key_sum)
+            pieces += (key, mould.before_checksum, checksum, mould.before_data, data, mould.padding)
             offset += BLOCK_BYTES
-            row += (offset, length)
-            offset += length + len(tail)
+            row += (offset, mould.size_bytes)
+            offset += mould.size_bytes + len(mould.padding)
 
     def _member_bytes(self, member: Member, value: Value) -> bytes:
         """Return the bytes of a member that is no array."""
         try:
             if type(value) is dict and member.kind == "json":
-                if self._matcher is None or not self._matcher.fits(value):
-                    self._refuse_other_types(value)
-                return json_bytes(value)
+                return self._provenance_bytes(value)
             if type(value) is str and member.kind == "text":
                 return value.encode()
         except (TypeError, ValueError) as error:
@@ -119,10 +117,13 @@ class SampleEncoder:
             return value
         raise WrongSample(f"member {member.name} must be {member.describe()}, got {type(value).__name__}")
 
-    def _refuse_other_types(self, value: dict[str, Any]) -> None:
-        types = types_of(value)
-        if self.provenance and types != self.provenance:
-            raise ValueError("; ".join(differences(self.provenance, types)))
+    def _provenance_bytes(self, value: dict[str, Any]) -> bytes:
+        if self._provenance is None:
+            return ProvenanceEncoder(types_of(value)).encode(value) or b""
+        data = self._provenance.encode(value)
+        if data is None:
+            raise ValueError("; ".join(differences(self.provenance, types_of(value))))
+        return data
 
     def _in_order(self, members: Sequence[Value] | Mapping[str, Value]) -> Sequence[Value]:
         if not isinstance(members, Mapping):

@@ -49,11 +49,16 @@ class HeaderMould:
     before_checksum: bytes
     checksum: int
     """Sum of the header's bytes without the key's."""
-    after_checksum: bytes
+    after_checksum: bytes = _AFTER_CHECKSUM
 
-    def header(self, key: bytes, key_sum: int) -> bytes:
+    def header(self, key: bytes) -> bytes:
         """Return the 512 bytes; `key` has the length that the mould was made for."""
-        return b"%b%b%06o\0 %b" % (key, self.before_checksum, self.checksum + key_sum, self.after_checksum)
+        return key + self.before_checksum + checksum_field(self.checksum + sum(key)) + self.after_checksum
+
+
+def checksum_field(checksum: int) -> bytes:
+    """Return the checksum as it stands in a header."""
+    return b"%06o\0 " % checksum
 
 
 def header_mould(member: str, key_length: int, size_bytes: int) -> HeaderMould:
@@ -70,7 +75,7 @@ def header_mould(member: str, key_length: int, size_bytes: int) -> HeaderMould:
     if size_bytes > MAX_FILE_BYTES:
         raise ValueError(f"{size_bytes} bytes do not fit; at most {MAX_FILE_BYTES} do")
     before = suffix.ljust(NAME_BYTES - key_length, b"\0") + _BEFORE_SIZE + b"%011o\0" % size_bytes + _MTIME
-    return HeaderMould(before, sum(before) + _CHECKSUM_AS_SPACES + sum(_AFTER_CHECKSUM), _AFTER_CHECKSUM)
+    return HeaderMould(before, sum(before) + _CHECKSUM_AS_SPACES + sum(_AFTER_CHECKSUM))
 
 
 class BadTar(ValueError):
@@ -138,7 +143,7 @@ def _read_header(header: bytes, offset: int) -> tuple[str, int]:
         name = header[:NAME_BYTES].rstrip(b"\0").decode("ascii")
         size_bytes = int(header[124:135], 8)
         key, _, member = name.partition(".")
-        ours = header_mould(member, len(key), size_bytes).header(key.encode(), sum(key.encode()))
+        ours = header_mould(member, len(key), size_bytes).header(key.encode())
     except ValueError as error:
         raise BadTar(f"no readable header at {offset}") from error
     if ours != header:

@@ -174,7 +174,8 @@ def depth_to_8_bits(depth: np.ndarray, *, metres: bool) -> np.ndarray:
     """
     far = np.float32(FARTHEST_M if metres else FARTHEST_M * 1000)
     values = np.nan_to_num(depth.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.rint(np.clip(values, 0, far) * (np.float32(255) / far)).astype(np.uint8)
+    levels: np.ndarray = np.rint(np.clip(values, 0, far) * (np.float32(255) / far))
+    return levels.astype(np.uint8)
 
 
 def _three(pixels: np.ndarray) -> np.ndarray:

@@ -241,6 +241,7 @@ def raw_samples(data: bytes, coding: str) -> np.ndarray:
         wide[:, 1:] = threes  # as the upper bytes of 32 bits
         return raw_samples(wide.tobytes(), "s32le")
     values = np.frombuffer(data, SAMPLE_FORMATS[coding])
+    scaled: np.ndarray
     if coding == "f32le":
         scaled = np.clip(np.nan_to_num(values), -1, 1)
     elif coding == "u8":

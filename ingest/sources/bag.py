@@ -177,7 +177,7 @@ class BagSource:
             return RosSound(format_of_track(track), track.codec, message_type.deserialize)
         if track.medium == "text":
             return RosText(track.codec, message_type.deserialize, track.stop_ns)
-        return RosSignals(track.columns, message_type, message_type.deserialize)
+        return RosSignals(track.columns, message_type)
 
     def _topic(self, track: Track) -> Topic:
         for topic in self._topics:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.decoders.ros_signals import HEADERS
+from ingest.decoders.ros_columns import HEADERS
 from ingest.errors import CannotDecode
 from ingest.recording import Clock
 from ingest.sources.bag_types import MessageType, plain_cdr

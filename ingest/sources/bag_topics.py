@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ingest.decoders.ros_pictures import COMPRESSED_IMAGE, IMAGE, Facts, facts_of
-from ingest.decoders.ros_signals import (
+from ingest.decoders.ros_columns import (
     MOST_COLUMNS,
     Lengths,
     fixed_columns,
     sequence_fields,
     sequence_kind,
 )
+from ingest.decoders.ros_pictures import COMPRESSED_IMAGE, IMAGE, Facts, facts_of
+from ingest.decoders.ros_signals import reader_of
 from ingest.decoders.ros_sound import (
     AUDIO_TYPES,
     SampleClock,
@@ -249,12 +250,15 @@ class SignalPlan(TopicPlan):
         super().__init__(topic, message_type)
         self.columns = fixed_columns(message_type)
         self.lengths = Lengths(message_type.name)
+        self._read = reader_of(message_type)
         self._variable = bool(sequence_fields(message_type.name))
 
     def look(self, message: Message, header_ns: int) -> None:
         """See `TopicPlan`."""
         if self._variable:
-            self.lengths.see(self.type.deserialize(message.data))
+            values = self._read(self.type.raw(message.data))
+            sizes = {name: len(array) for name, array in values.arrays.items()}
+            self.lengths.see(sizes, values.names)
         else:
             super().look(message, header_ns)
 
@@ -269,7 +273,7 @@ class SignalPlan(TopicPlan):
                 cause += f" ({', '.join(self.columns.left_out)})"
             return topic_incident("note", self.topic.channel, self.topic.name, cause, stamps)
         fields = self.common(*self.clock.result())
-        kinds = [*self.columns.kinds, *(sequence_kind(name.partition("[")[0]) for name in variable)]
+        kinds = [*self.columns.kinds, *(sequence_kind(name) for name in variable)]
         if self.columns.left_out:
             fields["details"]["left_out"] = list(self.columns.left_out)
         quaternions = tuple(self.columns.quaternions)

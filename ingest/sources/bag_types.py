@@ -75,6 +75,14 @@ class MessageType:
         """Return name and descriptor of each field of this type, or of one that it is made of."""
         return list(self._store.fielddefs[name or self.name][1])
 
+    def raw(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Return the serialised message in what the bag holds.
+
+        Raises:
+            CannotDecode: it is compressed, and damaged.
+        """
+        return data if self.ros1 else plain_cdr(data)
+
     def deserialize(self, data: bytes | memoryview) -> Any:
         """Turn a message's bytes into an object with the message's fields.
 

@@ -100,17 +100,17 @@ WRITERS: dict[str, Callable[[Path, list[tuple[str, Json, np.ndarray]]], None]] =
 }
 
 
-def measure(load: Load, rounds: int, parent: Path) -> dict[str, list[float]]:
-    """Return each writer's seconds per round, after one round that is not counted."""
+def measure(load: Load, rounds: int, parent: Path) -> dict[str, list[tuple[float, float]]]:
+    """Return each writer's seconds per round, by the clock and of CPU, after one round not counted."""
     samples = make_samples(load)
-    seconds: dict[str, list[float]] = {name: [] for name in WRITERS}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in WRITERS}
     for turn in range(rounds + 1):
         for name, write in WRITERS.items():
             folder = Path(tempfile.mkdtemp(dir=parent))
-            begin = time.perf_counter()
+            clock, cpu = time.perf_counter(), time.process_time()
             write(folder, samples)
             if turn:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append((time.perf_counter() - clock, time.process_time() - cpu))
             shutil.rmtree(folder)
     return seconds
 
@@ -123,28 +123,34 @@ def processor() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
+def print_table(load: Load, seconds: dict[str, list[tuple[float, float]]]) -> None:
+    medians = {
+        name: [statistics.median(column) for column in zip(*rows, strict=True)]
+        for name, rows in seconds.items()
+    }
+    peer = next(iter(medians.values()))
+    rounds = len(next(iter(seconds.values())))
+    print(f"\n{load.samples:,} {load.title}, median of {rounds} rounds; by the clock and by CPU time")
+    print(f"{'writer':36} {'samples/s':>10} {'x peer':>7} {'CPU us/sample':>14} {'x peer':>7}   rounds, ms")
+    for name, (clock, cpu) in medians.items():
+        span = " .. ".join(f"{end(row[0] for row in seconds[name]) * 1e3:.0f}" for end in (min, max))
+        print(
+            f"{name:36} {load.samples / clock:10,.0f} {peer[0] / clock:7.1f} "
+            f"{cpu / load.samples * 1e6:14.1f} {peer[1] / cpu:7.1f}   {span}"
+        )
+
+
 def main() -> None:
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=7)
-    arguments.add_argument(
-        "--folder", type=Path, default=None, help="where to write (default: a temporary folder)"
-    )
+    arguments.add_argument("--folder", type=Path, default=tempfile.gettempdir(), help="where to write")
     options = arguments.parse_args()
     print(
         f"{processor()}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}, "
         f"numpy {np.__version__}, webdataset {version('webdataset')}, fifth {version('fifth')}"
     )
     for load in LOADS:
-        seconds = measure(load, options.rounds, options.folder or Path(tempfile.gettempdir()))
-        peer = statistics.median(next(iter(seconds.values())))
-        print(f"\n{load.samples:,} {load.title}, median of {options.rounds} rounds")
-        print(f"{'writer':38} {'samples/s':>10} {'x peer':>7}   fastest .. slowest round, ms")
-        for name, times in seconds.items():
-            middle = statistics.median(times)
-            span = f"{min(times) * 1e3:.0f} .. {max(times) * 1e3:.0f}"
-            print(f"{name:38} {load.samples / middle:10,.0f} {peer / middle:7.1f}   {span}")
+        print_table(load, measure(load, options.rounds, options.folder))
 
 
 if __name__ == "__main__":

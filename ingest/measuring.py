@@ -1,0 +1,153 @@
+"""`fifth encoders`: the list of encoders, and their quality on real media."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from encoders import (
+    Encoder,
+    TokenSpec,
+    default_encoder,
+    encoder_names,
+    load_encoder,
+    measure,
+    medium_of,
+)
+from ingest.clips import Sampling, Wish, read_clips, windows_of
+from ingest.discovery import Walk, find_recordings
+from ingest.errors import CannotOpen, WrongUse
+from ingest.opening import open_recording
+from ingest.recording import Recording, Track
+from ingest.sampling.clip import PictureClip, SignalClip, SoundClip
+from ingest.timing import NS, clip_count
+
+FPS, SIGNAL_HZ = Fraction(8), Fraction(50)
+CLIP_NS = 4 * NS
+MOST_RECORDINGS = 8
+
+
+def list_encoders() -> dict[str, Any]:
+    """Describe every encoder with its default settings: rates at 8 frames and 50 rows per second."""
+    found = []
+    for name in encoder_names():
+        spec = load_encoder(name).spec
+        medium = medium_of(name)
+        rate = {"pictures": FPS, "signal": SIGNAL_HZ, "sound": None}[medium]
+        per_second = spec.tokens_per_second(rate)
+        found.append(
+            {
+                "name": name,
+                "medium": medium,
+                "default": name == default_encoder(medium),
+                "takes": _takes(spec),
+                "gives": _gives(spec),
+                "tokens_per_second": float(per_second) if per_second else 0.0,
+                "bits_per_second": _bits_per_second(spec, rate),
+                "exact_across_devices": spec.exact_across_devices,
+                "spec": spec.to_json(),
+            }
+        )
+    return {"encoders": found, "at": {"fps": str(FPS), "signal_hz": str(SIGNAL_HZ)}}
+
+
+def _takes(spec: TokenSpec) -> str:
+    if spec.input.size:
+        return f"{spec.input.size[1]}x{spec.input.size[0]} RGB"
+    if spec.input.rate:
+        return f"{int(spec.input.rate)} Hz, {spec.input.channels} ch"
+    return "columns"
+
+
+def _gives(spec: TokenSpec) -> str:
+    if spec.kind == "bytes":
+        return "bytes"
+    axes = "x".join(str(edge) for edge in spec.shape) or "1"
+    books = ", ".join(str(size) for size in dict.fromkeys(spec.codebook_sizes))
+    return f"{axes} codes per step, of {books}"
+
+
+def _bits_per_second(spec: TokenSpec, rate: Fraction | None) -> float:
+    rate = spec.input.rate or rate
+    if rate is None or spec.kind != "codes":
+        return 0.0
+    return float(rate * spec.steps_per_chunk / spec.input.chunk) * spec.bits_per_step
+
+
+def measure_encoders(path: Path, seconds: Fraction) -> dict[str, Any]:
+    """Encode and reconstruct media from a file or folder with every encoder of its media.
+
+    Args:
+        path: a recording or a folder; of a folder the first 8 recordings.
+        seconds: how much of each recording to take, from its middle.
+
+    Returns:
+        `measured`: per encoder and track `figures` (dB, RMSE in the signal's unit), `bits_per_second`.
+    """
+    media = _media(path, int(seconds * NS))
+    measured = []
+    for medium in ("pictures", "sound", "signal"):
+        for name in encoder_names(medium):  # type: ignore[arg-type]
+            for track, clips, rate in media[medium]:
+                measured.append(_measured(load_encoder(name), track, clips, rate))
+    if not measured:
+        raise WrongUse(f"{path}: no media to measure on")
+    return {"measured": measured}
+
+
+def _measured(encoder: Encoder, track: str, clips: list[torch.Tensor], rate: Fraction) -> dict[str, Any]:
+    fitted = encoder.fit([clip.numpy() for clip in clips]) if encoder.spec.needs_fit else encoder
+    quality = measure(fitted, clips, rate)
+    return {**quality.to_json(), "track": track, "bits_per_second": quality.bits_per_second}
+
+
+Clips = list[tuple[str, list[torch.Tensor], Fraction]]
+
+
+def _media(path: Path, length_ns: int) -> dict[str, Clips]:
+    """Read pictures and sound of all recordings together, and each signal track by itself."""
+    spec = load_encoder(default_encoder("sound")).spec.input
+    sampling = Sampling(
+        fps=FPS, sample_rate=int(spec.rate or 16000), channels=spec.channels, signal_hz=SIGNAL_HZ
+    )
+    pictures: list[torch.Tensor] = []
+    sound: list[torch.Tensor] = []
+    signals: dict[str, list[torch.Tensor]] = {}
+    for found in list(find_recordings([path], Walk()))[:MOST_RECORDINGS]:
+        try:
+            with open_recording(found.paths) as source:
+                recording = source.probe()
+                for wish, media in _clips(source, recording, length_ns, sampling):
+                    if isinstance(media, PictureClip):
+                        pictures.append(torch.from_numpy(media.frames).permute(0, 3, 1, 2))
+                    elif isinstance(media, SoundClip):
+                        sound.append(torch.from_numpy(media.samples))
+                    else:
+                        signals.setdefault(f"{found.name}:{wish}", []).append(torch.from_numpy(media.values))
+        except CannotOpen:
+            continue
+    return {
+        "pictures": [("all pictures", pictures, FPS)] if pictures else [],
+        "sound": [("all sound", sound, Fraction(sampling.sample_rate))] if sound else [],
+        "signal": [(name, clips, SIGNAL_HZ) for name, clips in sorted(signals.items())],
+    }
+
+
+def _clips(
+    source: Any, recording: Recording, length_ns: int, sampling: Sampling
+) -> Iterator[tuple[str, PictureClip | SoundClip | SignalClip]]:
+    wishes = [Wish(track.name, track) for track in recording.tracks if _measurable(track)]
+    count = clip_count(recording.origin_ns, recording.stop_ns, CLIP_NS)
+    wanted = min(count, max(1, length_ns // CLIP_NS))
+    windows = windows_of(recording, CLIP_NS, (count - wanted) // 2, wanted)
+    for _, name, media in read_clips(source, wishes, windows, sampling, lambda _: None):
+        if isinstance(media, (PictureClip, SoundClip, SignalClip)) and media.valid:
+            yield name, media
+
+
+def _measurable(track: Track) -> bool:
+    return track.medium != "text"
