@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from itertools import pairwise
 from math import fsum
 from typing import Any
 
@@ -106,7 +106,7 @@ def fit_column(values: np.ndarray) -> dict[str, Any]:
                 values[stop - 1],
             )
         )
-        for start, stop in zip(row_bounds[:-1], row_bounds[1:], strict=True)
+        for start, stop in pairwise(row_bounds.tolist())
     ]
     edges = [_between(distinct[start - 1], distinct[start]) for start in starts[1:]]
     return {"edges": edges, "values": means, "low": float(values[0]), "high": float(values[-1])}

@@ -66,7 +66,8 @@ def basis_values() -> np.ndarray:
 @cache
 def integer_basis() -> np.ndarray:
     """Return int64 [coefficients, 256]. No entry is close to a tie, so every machine rounds it alike."""
-    return np.rint(basis_values() * (1 << UNIT_BITS)).astype(np.int64)
+    basis: np.ndarray = np.rint(basis_values() * (1 << UNIT_BITS)).astype(np.int64)
+    return basis
 
 
 @cache

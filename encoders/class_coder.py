@@ -55,7 +55,7 @@ def laplace_levels(bits: int, deviation: int, deviation_bits: int, unit_bits: in
 
 
 def even_levels(bits: int, span: int, unit_bits: int) -> Levels:
-    """Return levels that lie evenly over [-span, span], zero in the middle of one; `span` is in stored units."""
+    """Return levels that lie evenly over [-span, span] (in stored units), zero in the middle of one."""
     count = 1 << bits
     multiplier = ((count - 1) << SCALE_BITS) // (2 * span)
     values = (np.arange(count) - count // 2) * (2 * span / (count - 1) / (1 << unit_bits))
@@ -101,14 +101,14 @@ class ClassCoder:
         """
         # Rows of one class stand together, so that each class's tables are used once.
         order = torch.argsort(classes, stable=True)
-        groups = rows[order].split(self._counts(classes))
+        groups = torch.split(rows[order], self._counts(classes))
         parts = [table.tokens(group) for table, group in zip(self._tables, groups, strict=True)]
         return _scattered(torch.cat(parts), order)
 
     def decode(self, tokens: Tensor, classes: Tensor) -> Tensor:
         """Turn int64 [R, tokens] and int64 [R] into float64 coefficients [R, coefficients], 1 being 1."""
         order = torch.argsort(classes, stable=True)
-        groups = tokens[order].split(self._counts(classes))
+        groups = torch.split(tokens[order], self._counts(classes))
         parts = [
             table.values(group, self._coefficient_count)
             for table, group in zip(self._tables, groups, strict=True)

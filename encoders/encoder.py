@@ -111,6 +111,5 @@ def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
     codes = tokens.data.to(torch.int64)
     sizes = torch.tensor(spec.codebook_sizes, device=codes.device)
     if bool((codes < 0).any()) or bool((codes >= sizes).any()):
-        raise WrongInput(
-            f"{spec.encoder} has codes below {list(spec.codebook_sizes)}, got {int(codes.min())} to {int(codes.max())}"
-        )
+        found = f"{int(codes.min())} to {int(codes.max())}"
+        raise WrongInput(f"{spec.encoder} has codes below {list(spec.codebook_sizes)}, got {found}")

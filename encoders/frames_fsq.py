@@ -114,8 +114,10 @@ class FramesDct:
         check_launch(self, batch)
         frames = batch.flatten(0, 1)
         at_once = self._frames_at_once(len(frames))
-        coefficients = torch.cat([self._transform.coefficients(some) for some in frames.split(at_once)])
-        classes = torch.cat([self._classes(some) for some in coefficients.split(CACHED_BLOCKS)])
+        coefficients = torch.cat(
+            [self._transform.coefficients(some) for some in torch.split(frames, at_once)]
+        )
+        classes = torch.cat([self._classes(some) for some in torch.split(coefficients, CACHED_BLOCKS)])
         codes = self._coder.encode(coefficients, classes)
         codes[:, 0] += (classes << (TOKEN_BITS - CLASS_BITS)).to(torch.int32)
         return TokenArray(codes.to(torch.uint16).reshape(len(batch), 1, *self.spec.shape))
@@ -128,7 +130,7 @@ class FramesDct:
         values = self._coder.decode(codes, codes[:, 0] >> (TOKEN_BITS - CLASS_BITS))
         blocks_of_frame = self.spec.shape[0] * self.spec.shape[1]
         at_once = blocks_of_frame * self._frames_at_once(len(tokens.data))
-        frames = [self._transform.frames(some, height, width) for some in values.split(at_once)]
+        frames = [self._transform.frames(some, height, width) for some in torch.split(values, at_once)]
         return torch.cat(frames).unsqueeze(1)
 
     def _classes(self, coefficients: Tensor) -> Tensor:
@@ -139,8 +141,8 @@ class FramesDct:
         """On a CPU, a few frames at a time stay in its caches: that is more than twice as fast."""
         if self.device.type != "cpu":
             return max(1, most)
-        height, width = self.spec.settings["size"]
-        return max(1, CACHED_PIXELS // (height * width))
+        blocks = self.spec.shape[0] * self.spec.shape[1]
+        return max(1, CACHED_PIXELS // (blocks * BLOCK * BLOCK))
 
 
 @cache

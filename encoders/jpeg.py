@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from encoders.encoder import check_launch
-from encoders.errors import MissingDependency, NotFitted, WrongInput, WrongSetting
+from encoders.errors import MissingDependency, WrongInput, WrongSetting
 from encoders.picture_size import PictureSize, picture_size
 from encoders.spec import InputSpec, TokenSpec
 from encoders.tokens import TokenArray
@@ -88,7 +89,7 @@ class Jpeg:
         return torch.from_numpy(frames).permute(0, 3, 1, 2).unsqueeze(1).contiguous().to(self.device)
 
 
-def _opencv():  # type: ignore[no-untyped-def]
+def _opencv() -> Any:
     try:
         import cv2
     except ImportError as error:

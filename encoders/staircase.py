@@ -36,7 +36,7 @@ class Staircase:
         spans: Sequence[tuple[float, float]],
         device: torch.device,
     ) -> Staircase:
-        """Build it from per-column arrays: E edges, E + 1 values (both empty: no step), lowest and highest."""
+        """Build it from each column's E edges, E + 1 values (both empty: no step), lowest and highest."""
         longest = max((len(column) for column in edges), default=0)
         edge_table = np.full((len(edges), longest), np.inf, np.float32)
         value_table = np.full((len(edges), longest + 1), np.nan, np.float32)

@@ -1,1 +1,87 @@
-"""ingest: see the files."""
+"""Recordings in: sources, decoders, clips on one clock, and the pipeline that makes datasets of them.
+
+    with open_recording("drive.mcap") as source:            one recording
+        recording = source.probe()
+        for window, track, media in read_clips(source, ...):
+
+    shard_recordings(["videos/"], "dataset/", Settings(fps=Fraction(4)))     the main job
+
+Importing it is light: av, torch and rosbags are imported with the first name that needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingest.clips import Sampling, Wish, read_clips, windows_of
+    from ingest.configuration import Settings, TrackMap
+    from ingest.discovery import Candidate, Walk, find_recordings
+    from ingest.errors import CannotDecode, CannotOpen, ConfigurationChanged, IngestError, WrongUse
+    from ingest.opening import open_recording
+    from ingest.pipeline import Choice, Listener, Run, dry_run, shard_recordings
+    from ingest.probing import probe_recordings
+    from ingest.reconstruction import Reconstructed, reconstruct_sample, write_reconstruction
+    from ingest.recording import Incident, Recording, Source, Track
+    from ingest.sampling.clip import PictureClip, SignalClip, SoundClip, TextClip, Window
+
+__all__ = [
+    "Candidate",
+    "CannotDecode",
+    "CannotOpen",
+    "Choice",
+    "ConfigurationChanged",
+    "Incident",
+    "IngestError",
+    "Listener",
+    "PictureClip",
+    "Reconstructed",
+    "Recording",
+    "Run",
+    "Sampling",
+    "Settings",
+    "SignalClip",
+    "SoundClip",
+    "Source",
+    "TextClip",
+    "Track",
+    "TrackMap",
+    "Walk",
+    "Window",
+    "Wish",
+    "WrongUse",
+    "dry_run",
+    "find_recordings",
+    "open_recording",
+    "probe_recordings",
+    "read_clips",
+    "reconstruct_sample",
+    "shard_recordings",
+    "windows_of",
+    "write_reconstruction",
+]
+
+_HOMES = {
+    **dict.fromkeys(("Sampling", "Wish", "read_clips", "windows_of"), "clips"),
+    **dict.fromkeys(("Settings", "TrackMap"), "configuration"),
+    **dict.fromkeys(("Candidate", "Walk", "find_recordings"), "discovery"),
+    "open_recording": "opening",
+    **dict.fromkeys(("Choice", "Listener", "Run", "dry_run", "shard_recordings"), "pipeline"),
+    "probe_recordings": "probing",
+    **dict.fromkeys(("Reconstructed", "reconstruct_sample", "write_reconstruction"), "reconstruction"),
+    **dict.fromkeys(("Incident", "Recording", "Source", "Track"), "recording"),
+    **dict.fromkeys(("PictureClip", "SignalClip", "SoundClip", "TextClip", "Window"), "sampling.clip"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'ingest' has no attribute {name!r}")
+    value = getattr(import_module(f"ingest.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,7 +1,7 @@
 """Finish a dataset: tables, dataset card, Energon's files, manifest; all from plan and records.
 
-The manifest comes last. A run that is killed before it leaves the old one (or none), whose hashes then
-don't fit, and the next run writes everything again.
+The manifest's hash goes first and comes last: a run that is killed in between leaves a dataset that says
+of itself that it is not finished, and the next run writes everything again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shards.atomic import write_whole
 from shards.canonical_json import json_line
 from shards.card import card
 from shards.energon import dataset_yaml, info_json, split_yaml
-from shards.folder import DatasetFolder
+from shards.folder import MANIFEST, DatasetFolder
 from shards.ledger import Ledger
 from shards.manifest import build_manifest, write_manifest
 
@@ -28,6 +28,7 @@ def finish(folder: DatasetFolder) -> Json:
         DamagedDataset: plan and records do not fit each other.
     """
     with Ledger(folder) as ledger:
+        (folder.path / f"{MANIFEST}.sha256").unlink(missing_ok=True)
         statuses: Counter[str] = Counter()
         tables = {
             "tables/shards.jsonl": _write_table(folder, "shards", ledger.shards()),

@@ -169,5 +169,6 @@ def _check(layout: str, members: tuple[Member, ...], tracks: tuple[str, ...]) ->
             )
         if KEY_LENGTH + 1 + len(member.name) > NAME_BYTES:
             raise WrongLayout(
-                f"layout {layout!r}: member {member.name!r} is too long; with a key it must fit {NAME_BYTES} bytes"
+                f"layout {layout!r}: member {member.name!r} is too long; "
+                f"with a key it must fit {NAME_BYTES} bytes"
             )

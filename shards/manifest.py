@@ -10,8 +10,8 @@
     tasks                     planned, done, superseded
     plan, tables, records     sizes and hashes
 
-`fifth.json.sha256` beside it holds its hash, as `sha256sum` writes it. Where the two fit and the plan
-and records are the ones it names, the dataset is finished.
+`fifth.json.sha256` beside it holds its hash, as `sha256sum` writes it. It is written last of all, and
+removed first when a run begins to finish: a dataset without it is not finished.
 """
 
 from __future__ import annotations
@@ -118,10 +118,10 @@ def read_manifest(folder: Path) -> Json:
     """
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder")
-    if not (folder / MANIFEST).is_file():
-        if DatasetFolder(folder).is_dataset():
-            raise NotFinished(f"{folder}: not finished, so it has no {MANIFEST}; run the same command again")
+    if not DatasetFolder(folder).is_dataset():
         raise NotADataset(f"{folder}: no dataset (it has no {MANIFEST})")
+    if not (folder / MANIFEST).is_file() or not (folder / f"{MANIFEST}.sha256").is_file():
+        raise NotFinished(f"{folder}: a dataset that is not finished; run the command that made it again")
     if not hash_fits(folder):
         raise DamagedDataset(
             f"{folder / MANIFEST}: not the file whose hash stands in {MANIFEST}.sha256; "

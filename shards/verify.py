@@ -75,10 +75,12 @@ def verify_dataset(path: Path | str, progress: Progress | None = None) -> list[P
 def _manifest(folder: DatasetFolder, found: list[Problem]) -> Json | None:
     """Return the manifest as far as it can be read."""
     path = folder.path / MANIFEST
+    for name in (MANIFEST, f"{MANIFEST}.sha256"):
+        if not (folder.path / name).is_file():
+            found.append(Problem(name, "", "is missing: not finished; run the same command again"))
     if not path.is_file():
-        found.append(Problem(MANIFEST, "", "is missing: not finished; run the same command again"))
         return None
-    if not hash_fits(folder.path):
+    if (folder.path / f"{MANIFEST}.sha256").is_file() and not hash_fits(folder.path):
         found.append(Problem(MANIFEST, "", f"is not the file whose hash stands in {MANIFEST}.sha256"))
     try:
         manifest = read_json(path)

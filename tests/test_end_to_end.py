@@ -81,12 +81,12 @@ def hashes(dataset: Path) -> dict[str, str]:
 
 
 def test_every_recording_is_used_or_listed(dataset: Path) -> None:
-    """Good recordings give two clips each per four seconds; the lie is a failure with its cause."""
+    """Good recordings give a clip per two seconds, the last one short; the lie is listed with its cause."""
     found = json.loads(fifth("info", dataset, "--json"))
     statuses = {entry["recording"]: (entry["status"], entry["samples"]) for entry in found["per_recording"]}
     assert statuses["card_with_sound.mp4"] == ("ok", 2)
     assert statuses["tone.wav"] == ("ok", 1)
-    assert statuses["ramp.mcap"][1] == 2
+    assert statuses["ramp.mcap"] == ("ok", 3)  # the sound's last frames end 54 ms after four seconds
     assert statuses["lie.mp4"] == ("failed", 0)
     assert [failure["recording"] for failure in found["failures"]] == ["lie.mp4"]
 
@@ -113,25 +113,24 @@ def test_picture_and_sound_belong_together(dataset: Path) -> None:
     for _, tracks in reconstructed(dataset, "card_with_sound.mp4"):
         frames = pictures(tracks["video"])
         flashes = [k / 12 for k, frame in enumerate(frames) if is_flash(frame)]
-        rate = int(tracks["audio"].rate or 0)
+        heard = np.asarray(tracks["audio"].media)
+        onsets = heard_clicks(heard, int(tracks["audio"].rate or 0), loudness=np.abs(heard).max() / 2)
         assert flashes == [0.5, 1.5]
-        assert heard_clicks(np.asarray(tracks["audio"].media), rate) == pytest.approx(flashes, abs=0.01)
+        assert onsets == pytest.approx(flashes, abs=0.02)  # the encoder's step is 20 ms
 
 
 def test_sound_keeps_its_pitch(dataset: Path) -> None:
     """A tone in a file and a tone in a bag sound the same after encoding and back."""
-    for recording, pitch_hz in (("tone.wav", 440), ("ramp.mcap", 440)):
-        for _, tracks in reconstructed(dataset, recording):
-            audio = tracks["audio"]
-            middle = np.asarray(audio.media)[:, int(audio.rate or 0) // 4 : int(audio.rate or 0)]
-            pitches = heard_pitch(middle, int(audio.rate or 0)), pitch_hz
-            if recording == "ramp.mcap":
-                assert pitches[0] == pytest.approx(pitches[1], abs=2)
+    for recording in ("tone.wav", "ramp.mcap"):
+        audio = reconstructed(dataset, recording)[0][1]["audio"]
+        rate = int(audio.rate or 0)
+        middle = np.asarray(audio.media)[:, rate // 4 : rate]
+        assert heard_pitch(middle, rate) == pytest.approx(440, abs=1)
 
 
 def test_joint_values_lie_on_the_ramp(dataset: Path) -> None:
     """Values on the grid are the ramp's own, and tokens turn back into them within a bin's width."""
-    for clip, (sample, tracks) in enumerate(reconstructed(dataset, "ramp.mcap")):
+    for clip, (sample, tracks) in enumerate(reconstructed(dataset, "ramp.mcap")[:2]):
         s = 2 * clip + np.arange(100) / 50
         ramp = np.stack([s, 10 - s, np.ones(100), -np.ones(100)], axis=1)
         values = sample.arrays["joint_states.values"]
@@ -145,7 +144,7 @@ def test_joint_values_lie_on_the_ramp(dataset: Path) -> None:
 
 def test_cameras_of_a_bag_come_back_frame_by_frame(dataset: Path) -> None:
     """Both cameras, jpeg and raw, show the card of the last message at each grid time."""
-    for clip, (sample, tracks) in enumerate(reconstructed(dataset, "ramp.mcap")):
+    for clip, (sample, tracks) in enumerate(reconstructed(dataset, "ramp.mcap")[:2]):
         for name, first_number in (("camera_front_compressed", 0), ("camera_wrist_image_raw", 500)):
             frames = pictures(tracks[name])
             shown = [first_number + (2 * clip * 12 + k) * 10 // 12 for k in range(24)]
@@ -158,7 +157,7 @@ def test_cameras_of_a_bag_come_back_frame_by_frame(dataset: Path) -> None:
 
 def test_text_keeps_its_time(dataset: Path) -> None:
     """Words stand in the clip in which they were said, at their time of logging."""
-    for clip, (sample, _) in enumerate(reconstructed(dataset, "ramp.mcap")):
+    for clip, (sample, _) in enumerate(reconstructed(dataset, "ramp.mcap")[:2]):
         words = sample.text["words"].splitlines()
         starts = [int(start) for start, _ in sample.arrays["words.times"]]
         said = {f"word {k}": k * 500_000_000 + 5_000_000 - clip * 2_000_000_000 for k in range(8)}

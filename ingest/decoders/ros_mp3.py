@@ -62,7 +62,8 @@ class Mp3Frames:
 
     def __init__(self) -> None:
         self._kept = bytearray()
-        self._in_step = False
+        self._sample_rate = 0
+        """Of the frame before; 0 when the stream has to be found first."""
 
     @property
     def at_border(self) -> bool:
@@ -79,7 +80,7 @@ class Mp3Frames:
                 break
             frames.append((bytes(self._kept[at : at + header.size_bytes]), header))
             at += header.size_bytes
-            self._in_step = True
+            self._sample_rate = header.sample_rate
         del self._kept[: max(at, self._useless(at))]
         return frames
 
@@ -87,9 +88,10 @@ class Mp3Frames:
         """Return where the next frame begins, and its header."""
         while at + 4 <= len(self._kept):
             header = frame_header(self._kept, at)
-            if header and (self._in_step or self._followed(at + header.size_bytes)):
+            in_step = header is not None and header.sample_rate == self._sample_rate
+            if header and (in_step or self._followed(at + header.size_bytes)):
                 return at, header
-            self._in_step = False
+            self._sample_rate = 0
             at += 1
         return None
 

@@ -91,16 +91,18 @@ def sound_format(text: str) -> SoundFormat | None:
     return SoundFormat(match[1], rate, channels)
 
 
-def format_of_info(info: Any) -> SoundFormat | None:
-    """Return what an AudioInfo message says of its sibling's raw samples; None where it says MP3, or
-    not enough.
+def format_of_info(info: Any) -> str:
+    """Return what an AudioInfo message says of its sibling, written as `sound_format` reads it; empty
+    where it does not say enough.
     """
+    if str(info.coding_format).strip().lower() == "mp3":
+        return "mp3"
     coding = str(info.sample_format).strip().lower().replace("_", "")
     if str(info.coding_format).strip().lower() in ("wave", "wav", "pcm", "") and coding in SAMPLE_FORMATS:
         rate, channels = int(info.sample_rate), int(info.channels)
         if rate > 0 and channels > 0:
-            return SoundFormat(coding, rate, channels)
-    return None
+            return str(SoundFormat(coding, rate, channels))
+    return ""
 
 
 def format_of_content(data: bytes) -> SoundFormat | None:

@@ -1,1 +1,1 @@
-"""ingest/engine: see the files."""
+"""Runs jobs, blind to what they do."""

@@ -1,1 +1,1 @@
-"""ingest/sources: see the files."""
+"""Containers: which tracks a recording has, and its packets or messages in time order."""

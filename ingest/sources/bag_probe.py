@@ -120,6 +120,9 @@ class Planner:
         self._distro = distro
         self._audio_formats = audio_formats
         self._report = report
+        self._sound_topics = [
+            topic.channel.topic for topic in topics if is_sound(topic.channel.type_name)
+        ]
         self._info_topics = {
             topic.channel.topic: topic for topic in topics if topic.channel.type_name == AUDIO_INFO
         }
@@ -131,6 +134,8 @@ class Planner:
             topic: the topic.
             first: its first message, by which its type's definition is checked.
         """
+        if topic.channel.type_name == AUDIO_INFO and self._describes_sound(topic):
+            return LeftOut(topic, "note", "says what the sound beside it is; no track of its own")
         if refusal := left_out(topic.channel.type_name):
             return LeftOut(topic, *refusal)
         try:
@@ -144,18 +149,18 @@ class Planner:
 
     def _sound_format(self, topic: Topic, message_type: MessageType) -> SoundFormat | None:
         """Return what a sound topic is: as the user says, as its sibling says, as its bytes show."""
-        text = self._audio_formats.get(topic.channel.topic)
-        if text is not None and (said := sound_format(text)):
-            return said
-        if text is None and (said := self._said_by_sibling(topic)):
+        text = self._audio_formats.get(topic.channel.topic) or self._said_by_sibling(topic)
+        if text and (said := sound_format(text)):
             return said
         data = b"".join(self._first_sounds(topic, message_type))
-        if text is not None:  # the user says that it is MP3; which one, the first frame says
+        if text:  # it is MP3; which one, the first frame says
             frames = Mp3Frames().push(data)
             return SoundFormat("mp3", frames[0][1].sample_rate, frames[0][1].channels) if frames else None
         return format_of_content(data)
 
-    def _said_by_sibling(self, topic: Topic) -> SoundFormat | None:
+    def _said_by_sibling(self, topic: Topic) -> str:
+        """Return what the AudioInfo of a sound topic says, as the user would; empty where it says
+        nothing."""
         for name in info_topics(topic.channel.topic):
             info_topic = self._info_topics.get(name)
             if info_topic is None:
@@ -168,7 +173,10 @@ class Planner:
                 return format_of_info(info_type.deserialize(first.data))
             except (CannotDecode, CannotOpen):
                 continue
-        return None
+        return ""
+
+    def _describes_sound(self, info_topic: Topic) -> bool:
+        return any(info_topic.channel.topic in info_topics(topic) for topic in self._sound_topics)
 
     def _first_sounds(self, topic: Topic, message_type: MessageType) -> list[bytes]:
         sounds = []

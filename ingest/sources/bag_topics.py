@@ -332,11 +332,22 @@ class UnknownSoundPlan(TopicPlan):
 
     medium: Medium = "sound"
 
+    def __init__(self, topic: Topic, message_type: MessageType) -> None:
+        super().__init__(topic, message_type)
+        self._sound_bytes = self._last_bytes = 0
+
+    def look(self, message: Message, header_ns: int) -> None:
+        """See `TopicPlan`."""
+        data = sound_in(self.type.deserialize(message.data), self.topic.channel.type_name)
+        self._last_bytes = len(data)
+        self._sound_bytes += len(data)
+
     def make(self, stop_ns: int) -> Track | Incident:
         """See `TopicPlan`."""
         _, stamps = self.clock.result()
-        seconds = (stamps.last_ns - stamps.first_ns) / NS
-        rate = f" ({self.byte_count / seconds:.0f} bytes a second)" if seconds > 0 else ""
+        seconds = (stamps.last_ns - stamps.first_ns) / NS  # without the last chunk
+        per_second = (self._sound_bytes - self._last_bytes) / seconds if seconds else 0
+        rate = f" ({per_second:.0f} bytes a second)" if per_second else ""
         return self.incident(
             f"raw sound{rate} whose format is not recorded; say what it is with "
             f"--audio-format {self.topic.channel.topic}=s16le:RATE:CHANNELS (for instance s16le:16000:1)"

@@ -73,14 +73,12 @@ def test_mp3_frames_do_not_depend_on_pieces(sizes: list[int]) -> None:
 
 @given(st.binary(max_size=500))
 def test_mp3_finds_its_step_again(noise: bytes) -> None:
-    """After noise in the middle, at most three frames are lost."""
-    header = frame_header(MP3)
-    assert header is not None
+    """After noise in the middle, no more is lost than one frame of the largest size."""
     cut = len(MP3) // 2
     splitter = Mp3Frames()
     frames = splitter.push(MP3[:cut] + noise + MP3[cut:])
     whole = Mp3Frames().push(MP3)
-    assert len(frames) >= len(whole) - 4
+    assert len(frames) >= len(whole) - 9
     assert frames[-1][0] == whole[-1][0]
 
 
@@ -159,15 +157,16 @@ def test_content_is_recognised_when_certain() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        (("wave", "S16LE", 16_000, 1), SoundFormat("s16le", 16_000, 1)),
-        (("WAVE", "F32_LE", 48_000, 2), SoundFormat("f32le", 48_000, 2)),
-        (("mp3", "S16LE", 16_000, 1), None),
-        (("wave", "S20LE", 16_000, 1), None),
-        (("wave", "S16LE", 0, 1), None),
+        (("wave", "S16LE", 16_000, 1), "s16le:16000:1"),
+        (("WAVE", "F32_LE", 48_000, 2), "f32le:48000:2"),
+        (("MP3", "S16LE", 16_000, 1), "mp3"),
+        (("wave", "S20LE", 16_000, 1), ""),
+        (("wave", "S16LE", 0, 1), ""),
+        (("opus", "S16LE", 16_000, 1), ""),
     ],
 )
-def test_audio_info(fields: tuple[str, str, int, int], expected: SoundFormat | None) -> None:
-    """AudioInfo names raw samples; what it does not say is not guessed."""
+def test_audio_info(fields: tuple[str, str, int, int], expected: str) -> None:
+    """AudioInfo names raw samples or MP3; what it does not say is not guessed."""
     coding, sample_format, rate, channels = fields
     info = SimpleNamespace(
         coding_format=coding, sample_format=sample_format, sample_rate=rate, channels=channels
@@ -298,7 +297,7 @@ def test_lost_chunks_leave_a_gap(tmp_path: Path) -> None:
     assert abs(times[50] - 1_000_000_000) <= 2_000_000  # the jitter of that chunk's stamp
     assert track.details["clock_restarts"] == 1
     assert len(track.gaps) == 1
-    assert recording.incidents == ()
+    assert [incident.severity for incident in recording.incidents] == ["note"]  # on /mic/audio_info
 
 
 def test_raw_sound_without_info_is_not_guessed(tmp_path: Path) -> None:
@@ -310,7 +309,7 @@ def test_raw_sound_without_info_is_not_guessed(tmp_path: Path) -> None:
     (incident,) = recording.incidents
     assert incident.severity == "failure"
     assert "--audio-format /mic/audio=s16le:RATE:CHANNELS" in incident.cause
-    assert "32161 bytes a second" in incident.cause
+    assert "31984 bytes a second" in incident.cause
     _, track, _ = sound_of(path, audio_formats={"/mic/audio": "s16le:16000:1"})
     assert track.sample_rate == 16_000
 
@@ -343,9 +342,9 @@ def test_mp3_in_a_bag(tmp_path: Path, frames_per_chunk: int, info: dict[str, Any
     path = write_chunks(tmp_path / "a.bag", chunks, info)
     _, track, found = sound_of(path)
     assert (track.sample_rate, track.channels) == (44_100, 1)
-    assert [sound.start_ns for sound in found] == [
-        START_NS + k * 1152 * S // 44_100 for k in range(len(frames))
-    ]
+    for k, sound in enumerate(found):  # rounded down by chunk, and again within it
+        assert START_NS + k * 1152 * S // 44_100 - sound.start_ns in (0, 1)
+    assert len(found) == len(frames)
     joined = np.concatenate([sound.samples for sound in found], axis=1)[0]
     spectrum = np.abs(np.fft.rfft(joined[22_050:66_150]))
     assert int(spectrum.argmax()) == 440

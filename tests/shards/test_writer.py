@@ -86,12 +86,12 @@ def test_a_sample_survives_the_tar(
         {"name": "video.txt"},
         {"name": "video.bin"},
     )
-    given_members = []
+    given_members: list[Json] = []
     with tempfile.TemporaryDirectory() as folder, ShardWriter(Path(folder), "video-000000", layout) as writer:
         for number, ((_, sizes), text, data) in enumerate(samples):
             sizes = [*sizes, 1, 1, 1][: len(shape)]
             array = np.random.default_rng(number).integers(0, 200, sizes).astype(dtype)
-            members = {"json": {"text": text, "n": number}, "video.features.npy": array}
+            members: Json = {"json": {"text": text, "n": number}, "video.features.npy": array}
             members |= {"video.txt": text, "video.bin": data}
             given_members.append(members)
             add(writer, number, members if by_name else list(members.values()), 0)
