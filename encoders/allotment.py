@@ -3,18 +3,18 @@
 A coefficient of variance 2^(e/2) that gets b bits is quantised to 2^b levels, uniform but for the two
 outermost, which are open. For the Laplace distribution that such coefficients follow, the best step, the
 remaining distortion and the centre of mass of a cell are known in closed form; they are frozen below.
-Bits go, one decision at a time, to the coefficient that they help most. Only additions, products and
-comparisons of the same numbers happen here, so that every machine comes to the same table.
+Each bit goes where it helps most. Only differences, products and comparisons of the same numbers happen
+here, so that every machine comes to the same table.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 
 MOST_BITS = 8
-MOST_SLACK = 32
 TOKEN_BITS = 16
 
 STEPS = (0, 1024, 1154, 717, 440, 266, 158, 92, 53)
@@ -38,44 +38,34 @@ def variance(exponent: int) -> float:
     return VARIANCES[exponent % 2] * float(1 << (exponent // 2))
 
 
-def allot(exponents: Sequence[int | None], dc_squares: Sequence[float], bit_count: int) -> list[int]:
-    """Return the bits of each coefficient; together they are exactly `bit_count`.
+def bit_order(exponents: Sequence[int | None], dc_squares: Sequence[float], bit_count: int) -> list[int]:
+    """Return which coefficient gets the first bit, which the second, and so on.
 
     Args:
-        exponents: of each coefficient's variance; None marks a DC, which is quantised uniformly over its
+        exponents: of each coefficient's variance; None marks a DC, which is quantised evenly over its
             whole range.
         dc_squares: the square of each DC's range, in their order.
         bit_count: at most 8 for each coefficient.
     """
     squares = iter(dc_squares)
-    curves = [
-        _dc_curve(next(squares)) if exponent is None else [variance(exponent) * d for d in DISTORTIONS]
-        for exponent in exponents
-    ]
-    bits = [0] * len(curves)
-    queue = [_best_raise(curve, 0, place) for place, curve in enumerate(curves)]
-    heapq.heapify(queue)
-    left = bit_count
-    while left and queue:
-        _, place, wanted = heapq.heappop(queue)
-        wanted = min(wanted, bits[place] + left)
-        left -= wanted - bits[place]
-        bits[place] = wanted
-        if wanted < MOST_BITS:
-            heapq.heappush(queue, _best_raise(curves[place], wanted, place))
-    if left:
-        raise ValueError(f"{bit_count} bits are more than {len(bits)} coefficients take")
-    return bits
+    helps: list[tuple[float, int]] = []
+    for place, exponent in enumerate(exponents):
+        gains = _dc_gains(next(squares)) if exponent is None else laplace_gains(exponent)
+        helps.extend((-gain, place) for gain in gains)
+    if bit_count > len(helps):
+        raise ValueError(f"{bit_count} bits are more than {len(exponents)} coefficients take")
+    # Each further bit of a coefficient helps less than the one before, so sorting keeps their order.
+    return [place for _, place in sorted(helps)[:bit_count]]
 
 
-def _dc_curve(square: float) -> list[float]:
-    return [square / (12.0 * 4**bits) for bits in range(MOST_BITS + 1)]
+@cache
+def laplace_gains(exponent: int) -> tuple[float, ...]:
+    """Return by how much the first bit, the second … lowers the squared error of a coefficient."""
+    return tuple(variance(exponent) * (before - after) for before, after in pairwise(DISTORTIONS))
 
 
-def _best_raise(curve: Sequence[float], bits: int, place: int) -> tuple[float, int, int]:
-    gains = [((curve[bits] - curve[more]) / (more - bits), -more) for more in range(bits + 1, len(curve))]
-    gain, more = max(gains)
-    return -gain, place, -more
+def _dc_gains(square: float) -> list[float]:
+    return [square / (12.0 * 4**bits) - square / (48.0 * 4**bits) for bits in range(MOST_BITS)]
 
 
 @dataclass(frozen=True)
@@ -96,20 +86,25 @@ def lay_out(
 ) -> list[Field]:
     """Allot all bits of a block's tokens and lay the coefficients into them.
 
-    Where they leave room that nothing fits into, as few bits as possible stay unused, and zero.
+    Where they leave room that nothing fits into, the bits that came last are taken back until the rest
+    fits; what stays unused is zero.
 
     Args:
-        exponents: see `allot`.
-        dc_squares: see `allot`.
+        exponents: see `bit_order`.
+        dc_squares: see `bit_order`.
         token_count: tokens of 16 bits.
         reserved_bits: highest bits of the first token that are left free.
     """
-    room = token_count * TOKEN_BITS - reserved_bits
-    for bit_count in range(room, room - MOST_SLACK, -1):
-        fields = pack(allot(exponents, dc_squares, bit_count), token_count, reserved_bits)
+    order = bit_order(exponents, dc_squares, token_count * TOKEN_BITS - reserved_bits)
+    bits = [0] * len(exponents)
+    for place in order:
+        bits[place] += 1
+    for last in reversed(order):
+        fields = pack(bits, token_count, reserved_bits)
         if fields is not None:
             return fields
-    raise ValueError(f"{len(exponents)} coefficients do not fill {token_count} tokens")
+        bits[last] -= 1
+    raise AssertionError("nothing always fits")
 
 
 def pack(bits: Sequence[int], token_count: int, reserved_bits: int) -> list[Field] | None:

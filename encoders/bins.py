@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from math import fsum
+from math import fsum, inf
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from encoders.tokens import TokenArray
 BINS = 255
 ROWS_KEPT = 65_536
 LAUNCH_ROWS = 4096
+NOTHING = (inf, -inf)
+"""The span of a column that never had a value: everything lies outside."""
 
 
 class Bins:
@@ -27,8 +29,8 @@ class Bins:
 
     A column with up to 255 different values gets one bin for each, and comes back exactly. Of others, a
     bin comes back as the mean of the fitted values in it. Values beyond the fitted ones fall into the
-    first or last bin and are counted. A column that never had a value has no bins: what comes later
-    becomes invalid, and is counted.
+    first or last bin and are counted. A column that never had a value has one bin that stands for
+    nothing: what comes later is counted, and comes back as NaN.
     """
 
     def __init__(self, device: torch.device, fitted: Mapping[str, Any] | None = None) -> None:
@@ -40,7 +42,7 @@ class Bins:
             self._stairs = Staircase.of(
                 [np.array(column["edges"], np.float32) for column in columns],
                 [np.array(column["values"], np.float32) for column in columns],
-                [(column["low"], column["high"]) for column in columns],
+                [(column["low"], column["high"]) if column["values"] else NOTHING for column in columns],
                 device,
             )
 

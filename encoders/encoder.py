@@ -110,6 +110,9 @@ def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
         return
     codes = tokens.data.to(torch.int64)
     sizes = torch.tensor(spec.codebook_sizes, device=codes.device)
-    if bool((codes < 0).any()) or bool((codes >= sizes).any()):
+    lowest = 0 if spec.input.medium == "signal" else spec.lowest_code
+    if bool((codes < lowest).any()) or bool((codes >= sizes).any()):
         found = f"{int(codes.min())} to {int(codes.max())}"
-        raise WrongInput(f"{spec.encoder} has codes below {list(spec.codebook_sizes)}, got {found}")
+        raise WrongInput(
+            f"{spec.encoder} has codes from {lowest} to below {list(spec.codebook_sizes)}, got {found}"
+        )

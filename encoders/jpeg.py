@@ -20,7 +20,10 @@ LAUNCH_FRAMES = 32
 
 
 class Jpeg:
-    """JPEG bytes, one file per frame, as OpenCV's libjpeg-turbo writes them.
+    """JPEG bytes, one file per frame, as OpenCV's libjpeg-turbo writes them, with optimised Huffman tables.
+
+    Measured as for `frames-dct`, by quality (4:2:0): 20 gives 32.2 dB at 0.40 bits/pixel, 50 gives 35.8 dB
+    at 0.70, 75 gives 38.3 dB at 1.02, 90 gives 41.6 dB at 1.68.
 
     The work is done on the CPU whatever the device, so that the bytes do not depend on it; another
     version of the library may write others. Variable length: the vocabulary is the 256 bytes.
@@ -41,6 +44,8 @@ class Jpeg:
         self._options = [
             self._cv2.IMWRITE_JPEG_QUALITY,
             int(quality),
+            self._cv2.IMWRITE_JPEG_OPTIMIZE,
+            1,
             self._cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
             getattr(self._cv2, SUBSAMPLINGS[subsampling]),
         ]

@@ -71,7 +71,7 @@ class LappedTransform:
         """Turn float64 coefficients [B, 50, 320], in units of 1, into samples [B, 16000]."""
         windows = _by_place(coefficients, self._synthesis)
         # Window i covers the halves 2i … 2i + 3 of steps, counted from half a step before the chunk.
-        halves = windows.unflatten(2, (2, STEP))
+        halves = windows.reshape(-1, STEPS_PER_CHUNK, 2, STEP)
         steps = torch.nn.functional.pad(halves[:, :, 0], (0, 0, 0, 1))
         steps[:, 1:] += halves[:, :, 1]
         return steps.flatten(1)[:, STEP // 2 : -STEP // 2]

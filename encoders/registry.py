@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from encoders.errors import DeviceUnavailable, UnknownEncoder, WrongSetting, WrongSpec
+from encoders.errors import DeviceUnavailable, UnknownEncoder, WrongInput, WrongSetting, WrongSpec
 from encoders.spec import MEDIA, Medium, TokenSpec
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def encoder_for(spec: TokenSpec | Mapping[str, Any], device: str | torch.device 
     fitted = {"fitted": stored.fitted} if stored.fitted else {}
     try:
         encoder: Encoder = factory(device=_device(device), **stored.settings, **fitted)
-    except (KeyError, TypeError, ValueError, WrongSetting) as error:
+    except (KeyError, TypeError, ValueError, WrongInput, WrongSetting) as error:
         raise WrongSpec(f"the stored settings of {stored.encoder} can't be used: {error}") from error
     if encoder.spec != stored:
         raise WrongSpec(f"{stored.encoder}: {_difference(stored, encoder.spec)}")

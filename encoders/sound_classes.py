@@ -23,7 +23,7 @@ BAND_EDGES = (*range(0, 40, 2), *range(40, 80, 4), *range(80, 160, 8), *range(16
 BAND_WIDTHS = np.diff(BAND_EDGES)
 BAND_COUNT = len(BAND_WIDTHS)
 
-TABLE = (
+TABLE: tuple[str, ...] = (
     "dikklmmnnnpqwCDvwsxuyvyABCDCyxyCutspprnje544444444",
     "ekhuzACvxEEAEEEAuzAwtwvnswrrvwxuuuwwxvsttpljfbgdaa",
     "epstAzvyxxyzzyyyAEAyxAwwwyABzAyyvuvxxvtvvtrpnmolih",

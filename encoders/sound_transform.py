@@ -51,6 +51,16 @@ class SoundMdct:
 
     The same samples give the same codes on every device. Samples outside [-1, 1] saturate and are counted;
     NaN becomes silence and is counted, too.
+
+    Measured on 9 recordings of speech, music and film that the tables were not fitted to, means:
+
+    ======  =========  =======  =============
+    tokens  kbit/s         SNR  segmental SNR
+    ======  =========  =======  =============
+    8             6.4   7.8 dB         8.6 dB
+    16           12.8  11.8 dB        12.8 dB
+    32           25.6  16.3 dB        18.0 dB
+    ======  =========  =======  =============
     """
 
     def __init__(self, device: torch.device, tokens: int = 32) -> None:

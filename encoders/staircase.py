@@ -26,7 +26,7 @@ class Staircase:
     high: Tensor
     """float32 [D]: values below or above saturate."""
     top: Tensor
-    """int64 [D]: number of edges that are no padding; -1 where a column has no steps at all."""
+    """int64 [D]: the highest step, which is the number of edges that are no padding."""
 
     @classmethod
     def of(
@@ -36,7 +36,7 @@ class Staircase:
         spans: Sequence[tuple[float, float]],
         device: torch.device,
     ) -> Staircase:
-        """Build it from each column's E edges, E + 1 values (both empty: no step), lowest and highest."""
+        """Build it from each column's E rising edges, E + 1 values (none: a step that stands for NaN), and span."""
         longest = max((len(column) for column in edges), default=0)
         edge_table = np.full((len(edges), longest), np.inf, np.float32)
         value_table = np.full((len(edges), longest + 1), np.nan, np.float32)
@@ -45,7 +45,7 @@ class Staircase:
             value_table[row, : len(column_values)] = column_values
             value_table[row, len(column_values) :] = column_values[-1] if len(column_values) else np.nan
         bounds = np.array(spans, np.float32).reshape(len(edges), 2)
-        top = np.array([len(column) - 1 for column in values], np.int64)
+        top = np.array([len(column) for column in edges], np.int64)
         arrays = (edge_table, value_table, bounds[:, 0], bounds[:, 1], top)
         return cls(*(torch.from_numpy(array.copy()).to(device) for array in arrays))
 
@@ -62,7 +62,7 @@ class Staircase:
         steps = torch.searchsorted(self.edges, columns, right=True).t()
         steps = torch.minimum(steps, self.top)
         missing = torch.isnan(rows)
-        outside = ((rows < self.low) | (rows > self.high) | (self.top < 0)) & ~missing
+        outside = ((rows < self.low) | (rows > self.high)) & ~missing
         return steps.masked_fill(missing, -1), outside
 
     def stand_ins(self, steps: Tensor) -> Tensor:

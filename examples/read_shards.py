@@ -14,9 +14,10 @@ import webdataset
 
 
 def shards_by_layout(dataset: Path) -> dict[str, list[str]]:
-    """Return the paths of the shards of each layout."""
+    """Return the paths of the shards of each layout, of a dataset or of a folder of tars."""
+    folder = dataset / "shards" if (dataset / "shards").is_dir() else dataset
     layouts: dict[str, list[str]] = {}
-    for tar in sorted((dataset / "shards").glob("*.tar")):
+    for tar in sorted(folder.glob("*.tar")):
         layouts.setdefault(tar.stem.rpartition("-")[0], []).append(str(tar))
     return layouts
 

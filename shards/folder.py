@@ -23,7 +23,7 @@ from typing import Any
 
 from shards.atomic import is_temporary, write_whole
 from shards.canonical_json import json_line, parse_json, read_json_lines
-from shards.errors import CannotCreate, DatasetLocked, NotADataset, WrongPlan
+from shards.errors import CannotCreate, DamagedDataset, DatasetLocked, NotADataset, WrongPlan
 
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
@@ -134,7 +134,9 @@ class DatasetFolder:
         Raises:
             DamagedDataset: a line is not a JSON object, or the parts are not 0, 1, 2 …
         """
-        for part in self.plan_parts():
+        for place, part in enumerate(self.plan_parts()):
+            if part != place:
+                raise DamagedDataset(f"{self.plan_path(place)}: is missing; there is a later plan part")
             yield from read_json_lines(self.plan_path(part))
 
     def write_plan_part(self, lines: Iterable[Mapping[str, Any]]) -> int:
@@ -238,7 +240,7 @@ class DatasetFolder:
         if match is None or not self.record_path(int(match[2])).exists():
             return False
         figures = self.read_record(int(match[2])).get("shard")
-        return bool(figures and figures.get("name") == f"{match[1]}-{match[2]}")
+        return isinstance(figures, dict) and figures.get("name") == f"{match[1]}-{match[2]}"
 
     def _remove(self, paths: list[Path]) -> list[str]:
         for path in paths:

@@ -75,9 +75,8 @@ def verify_dataset(path: Path | str, progress: Progress | None = None) -> list[P
 def _manifest(folder: DatasetFolder, found: list[Problem]) -> Json | None:
     """Return the manifest as far as it can be read."""
     path = folder.path / MANIFEST
-    for name in (MANIFEST, f"{MANIFEST}.sha256"):
-        if not (folder.path / name).is_file():
-            found.append(Problem(name, "", "is missing: not finished; run the same command again"))
+    missing = [name for name in (MANIFEST, f"{MANIFEST}.sha256") if not (folder.path / name).is_file()]
+    found += [Problem(name, "", "is missing: not finished; run the same command again") for name in missing]
     if not path.is_file():
         return None
     if (folder.path / f"{MANIFEST}.sha256").is_file() and not hash_fits(folder.path):
@@ -249,5 +248,12 @@ def _strangers(folder: DatasetFolder) -> Iterator[Problem]:
             where = entry.relative_to(folder.path).as_posix()
             if is_temporary(entry.name):
                 yield Problem(where, "", "was left by a stopped run; the next run removes it")
-            elif name == "shards" and not folder.is_named(entry.name):
+            elif name == "shards" and not _is_named(folder, entry.name):
                 yield Problem(where, "", "is of no shard that a record names")
+
+
+def _is_named(folder: DatasetFolder, shard_file: str) -> bool:
+    try:
+        return folder.is_named(shard_file)
+    except DamagedDataset:
+        return True  # its record can't be read, which was told already

@@ -139,3 +139,22 @@ def test_the_demo_empties_no_folder_that_it_did_not_make(tmp_path: Path) -> None
     (tmp_path / "thesis.tex").touch()
     assert "no demo made" in run_example("demo.py", tmp_path, expect=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_script_of_ones_own_writes_a_shard(recordings: Path, tmp_path: Path) -> None:
+    """The script writes a tar that `webdataset` reads, and names what it could not use."""
+    said = run_example(
+        "ingest_script.py",
+        recordings / "videos" / "balls.mp4",
+        recordings / "robots" / "arm_2.bag",
+        tmp_path / "moving",
+    )
+    assert "6 clips" in said
+    described = run_example("read_shards.py", tmp_path / "moving")
+    assert "layout moving: 6 samples" in described
+    assert "video.times.npy" in described
+
+
+def test_reading_without_shards_says_what_to_do(tmp_path: Path) -> None:
+    """A folder without shards is named, with the way out."""
+    assert "make a dataset first" in run_example("read_shards.py", tmp_path, expect=1)

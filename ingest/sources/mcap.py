@@ -165,7 +165,7 @@ class Mcap(ChunkedFile):
     def _walk(self, cause: str) -> None:
         """Make the chunk table by reading the file from start to end."""
         self.incidents.append(Incident("note", f"{cause}: read from start to end"))
-        with suppress(struct.error):  # the walk will say so
+        with suppress(Damaged, struct.error):  # the walk will say so
             self._note_header()
         offset, loose = len(MAGIC), LooseMessages(self.chunks)
         while offset < self._size_bytes:

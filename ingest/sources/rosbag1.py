@@ -116,6 +116,7 @@ class Rosbag1(ChunkedFile):
         except Damaged as damage:
             self.chunks = []
             channels.clear()
+            self._numbers.clear()
             self._walk(channels, str(damage))
         self.channels = list(channels.values())
 
@@ -167,7 +168,8 @@ class Rosbag1(ChunkedFile):
                     loose.add(record.offset, record.end, *found)
             else:
                 loose.flush()
-                salvaged = record.op == CHUNK and self._walk_chunk(record, channels)
+                # a chunk that was not closed says 0 bytes; its records follow
+                salvaged = record.op == CHUNK and record.data_bytes and self._walk_chunk(record, channels)
                 if record.end > self._size_bytes:
                     if not salvaged:  # else it is told whenever the chunk is read
                         self._lost_from_here(loose, offset, "the file ends within a record")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,7 +41,7 @@ class Rosbag2Sqlite:
     container = "rosbag2-sqlite3"
 
     def __init__(self, path: Path) -> None:
-        size_bytes = _size_of(path)
+        page_bytes, size_bytes = _size_of(path)
         # immutable: nothing is locked or written beside the file, which may lie on read-only storage
         uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
         self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
@@ -53,7 +53,7 @@ class Rosbag2Sqlite:
         self._by_id: list[tuple[int, int, int]] | None = None
         """Damaged files: (log stamp, id, topic id) of every message that can be read, sorted."""
         try:
-            self._open(path, size_bytes)
+            self._open(path, page_bytes, size_bytes)
         except sqlite3.Error as error:
             self.close()
             raise CannotOpen(f"the SQLite file can't be read ({error})") from error
@@ -61,7 +61,7 @@ class Rosbag2Sqlite:
             self.close()
             raise
 
-    def _open(self, path: Path, size_bytes: int) -> None:
+    def _open(self, path: Path, page_bytes: int, size_bytes: int) -> None:
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"topics", "messages"} <= tables:
             raise CannotOpen("the SQLite file has no tables 'topics' and 'messages': it is no ROS 2 bag")
@@ -90,8 +90,10 @@ class Rosbag2Sqlite:
                 f"`sqlite3 {path.name} 'PRAGMA wal_checkpoint'` brings them into the bag"
             )
             self.incidents.append(Incident("failure", cause))
-        if size_bytes > path.stat().st_size:
-            self._salvage(f"the file ends after {path.stat().st_size} of {size_bytes} bytes")
+        actual_bytes = path.stat().st_size
+        if size_bytes > actual_bytes:
+            ragged = page_bytes if actual_bytes % page_bytes else 0
+            self._salvage(f"the file ends after {actual_bytes} of {size_bytes} bytes", ragged)
         else:
             try:
                 self._measure()
@@ -128,8 +130,13 @@ class Rosbag2Sqlite:
             raise sqlite3.DatabaseError("stamps that are no integers")
         self.start_ns, self.stop_ns = (0, 0) if first is None else (first, min(last, MAX_NS - 1) + 1)
 
-    def _salvage(self, cause: str) -> None:
-        """Gather the ids of all messages that can be read."""
+    def _salvage(self, cause: str, page_bytes: int = 0) -> None:
+        """Gather the ids of all messages that can be read.
+
+        Args:
+            cause: why.
+            page_bytes: of the page within which the file ends; 0 where it ends with a whole page.
+        """
         found: list[tuple[int, int, int]] = []
         try:
             rows = self._database.execute(
@@ -141,7 +148,7 @@ class Rosbag2Sqlite:
             damage = ""
         except sqlite3.Error as error:
             damage = str(error)
-        found = [row for row in found if all(isinstance(value, int) for value in row)]
+        found = self._trusted(found, page_bytes)
         last_ns = max(found, default=(0, 0, 0))[0]
         cause = f"{cause}; {len(found)} messages can be listed" + (f", then: {damage}" if damage else "")
         self.incidents.append(Incident("failure", cause, "", last_ns, last_ns + 1))
@@ -149,6 +156,24 @@ class Rosbag2Sqlite:
         self._by_id = found
         self.start_ns = found[0][0] if found else 0
         self.stop_ns = min(last_ns, MAX_NS - 1) + 1 if found else 0
+
+    def _trusted(self, found: list[tuple[int, int, int]], page_bytes: int) -> list[tuple[int, int, int]]:
+        """Return the listed messages that are as the recorder wrote them.
+
+        SQLite reads the missing part of a page as zeros. Where the file ends within a page, that page's
+        messages, which are the last ones that can be had, may end in zeros that nobody wrote.
+
+        Args:
+            found: (log stamp, id, topic id), by id.
+            page_bytes: 0 where the file ends with a whole page.
+        """
+        odd = (index for index, row in enumerate(found) if not all(isinstance(value, int) for value in row))
+        found = found[: next(odd, len(found))]
+        while found and page_bytes > 0:
+            with suppress(sqlite3.Error, ValueError):  # the rest of it is missing
+                page_bytes -= len(self._fetch(found[-1][1]))
+            found.pop()
+        return found
 
     def messages(
         self, wanted: Collection[int], start_ns: int, stop_ns: int, report: Report
@@ -249,14 +274,20 @@ def _bytes(value: Any) -> bytes:
     return value
 
 
-def _size_of(path: Path) -> int:
-    """Return how large the file says it is: page size times pages, big-endian, bytes 16 and 28."""
+def _size_of(path: Path) -> tuple[int, int]:
+    """Return the page size, and how large the file says it is.
+
+    Page size and number of pages are big-endian, at bytes 16 and 28. Source: SQLite file format, 1.3.
+    """
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(MAGIC):
         raise CannotOpen("not an SQLite file: it does not begin with 'SQLite format 3'")
     page_bytes = int.from_bytes(header[16:18], "big")
-    return (65536 if page_bytes == 1 else page_bytes) * int.from_bytes(header[28:32], "big")
+    page_bytes = 65536 if page_bytes == 1 else page_bytes
+    if page_bytes < 512:
+        raise CannotOpen("the SQLite file's header is damaged")
+    return page_bytes, page_bytes * int.from_bytes(header[28:32], "big")
 
 
 @dataclass(frozen=True)
