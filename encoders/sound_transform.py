@@ -33,6 +33,8 @@ LAUNCH_CHUNKS = 16
 GAIN_BITS = 5
 GAIN_COUNT = 1 << GAIN_BITS
 HEAD_BITS = GAIN_BITS + CLASS_BITS
+GAIN_RAISES = (2, 4, 6)
+"""Steps of 3 dB; even, so that errors at different gains compare by powers of two."""
 
 FINE_BITS = 16
 """A coefficient that equals its step's gain is 2^16 when it is quantised …"""
@@ -115,12 +117,7 @@ class SoundMdct:
             .clamp_(1 - FULL_SCALE, FULL_SCALE - 1)
         )
         spectra = self._transform.coefficients(whole).flatten(0, 1)
-        gains = self._gain_codes(spectra)
-        fine = (spectra * self._scales[gains, None]).mul_(2.0**-FINE_SHIFT).add_(0.5).floor_()
-        coarse = (fine * 2.0 ** (COARSE_BITS - FINE_BITS)).add_(0.5).floor_()
-        classes = likeliest_class(coarse.square_(), self._weights, self._biases)
-        codes = self._coder.encode(fine, classes)
-        codes[:, 0] += ((gains << CLASS_BITS | classes) << (TOKEN_BITS - HEAD_BITS)).to(torch.int32)
+        codes = self._best_codes(spectra)
         return TokenArray(
             codes.to(torch.uint16).reshape(len(batch), STEPS_PER_CHUNK, -1), saturated=saturated
         )
@@ -135,9 +132,32 @@ class SoundMdct:
         samples = self._transform.samples(spectra) / FULL_SCALE
         return samples.clamp_(-1, 1).to(torch.float32).unsqueeze(1)
 
-    def _gain_codes(self, spectra: Tensor) -> Tensor:
+    def _best_codes(self, spectra: Tensor) -> Tensor:
+        """Return int32 [R, K] for spectra [R, 320]: at the step's own gain, or where that overloads, above.
+
+        A tone that stands out of its class's spectrum would be cut off; under a higher gain it is not.
+        Errors are whole numbers in steps of 6 dB of gain, so that comparing them is exact.
+        """
         energies = (spectra * 2.0**-UNIT_BITS).add_(0.5).floor_().square_().sum(1)
-        return torch.searchsorted(self._energies, energies, right=True)
+        gains = torch.searchsorted(self._energies, energies, right=True)
+        best, least = self._codes(spectra, gains)
+        for raised in GAIN_RAISES:
+            codes, error = self._codes(spectra, (gains + raised).clamp(max=GAIN_COUNT - 1))
+            error = torch.where(gains + raised < GAIN_COUNT, error * 2.0**raised, torch.inf)
+            best = torch.where((error < least)[:, None], codes, best)
+            least = torch.minimum(error, least)
+        return best
+
+    def _codes(self, spectra: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes [R, K] at these gains, and the squared error of each row at gain 1, exact."""
+        fine = (spectra * self._scales[gains, None]).mul_(2.0**-FINE_SHIFT).add_(0.5).floor_()
+        coarse = (fine * 2.0 ** (COARSE_BITS - FINE_BITS)).add_(0.5).floor_()
+        classes = likeliest_class(coarse.square_(), self._weights, self._biases)
+        codes = self._coder.encode(fine, classes)
+        values = self._coder.decode(codes.to(torch.int64), classes).mul_(2.0**FINE_BITS).round_()
+        error = values.sub_(fine).square_().sum(1)
+        codes[:, 0] += ((gains << CLASS_BITS | classes) << (TOKEN_BITS - HEAD_BITS)).to(torch.int32)
+        return codes, error
 
 
 @cache

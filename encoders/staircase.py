@@ -36,7 +36,7 @@ class Staircase:
         spans: Sequence[tuple[float, float]],
         device: torch.device,
     ) -> Staircase:
-        """Build it from each column's E rising edges, E + 1 values (none: a step that stands for NaN), and span."""
+        """Build it from each column's E rising edges, E + 1 values (none: it stands for NaN), span."""
         longest = max((len(column) for column in edges), default=0)
         edge_table = np.full((len(edges), longest), np.inf, np.float32)
         value_table = np.full((len(edges), longest + 1), np.nan, np.float32)

@@ -20,6 +20,7 @@ from typing import Any
 
 from shards.errors import DamagedDataset
 from shards.folder import FORMAT, DatasetFolder, shard_name
+from shards.keys import recording_number
 
 _SCHEMA = """
 CREATE TABLE recordings (place INTEGER PRIMARY KEY, name TEXT, id TEXT, part INTEGER, status TEXT,
@@ -41,6 +42,8 @@ DELETE FROM incidents WHERE EXISTS (SELECT 1 FROM told_anew AS t
 """
 _INCIDENT_FIELDS = {"recording": "", "id": "", "track": "", "start_ns": 0, "stop_ns": 0, "cause": ""}
 _COMMON_CAUSES = 100
+_MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, sqlite3.Error)
+"""What comes of a line that is JSON, but not what it must be."""
 
 Json = dict[str, Any]
 
@@ -55,7 +58,7 @@ class Ledger:
             DamagedDataset: they can't be read, or don't fit each other.
         """
         self.head: Json = {}
-        """The first line of part 0: configuration and format."""
+        """From part 0: configuration and its digest."""
         self.fifth = ""
         """The version that planned last."""
         self.layouts: dict[str, Json] = {}
@@ -176,7 +179,7 @@ class Ledger:
                     self._read_task(line, part)
                 else:
                     raise self._damaged(f"plan part {part} has a line of unknown kind {kind!r}")
-            except (KeyError, TypeError, sqlite3.Error) as error:
+            except _MISFITS as error:
                 raise self._damaged(
                     f"plan part {part}: a line of kind {kind!r} lacks or mistypes {error}"
                 ) from error
@@ -190,7 +193,7 @@ class Ledger:
             raise self._damaged(
                 f"its format is {line['format']}; this version of Fifth reads format {FORMAT}"
             )
-        self.head = self.head or line
+        self.head = self.head or {key: line[key] for key in ("configuration", "configuration_digest")}
         self.fifth = line["fifth"]
         number: int = line["part"]
         return number
@@ -211,6 +214,8 @@ class Ledger:
 
     def _read_recording(self, line: Json, part: int) -> None:
         name, content_id = line["recording"], line["id"]
+        if line["status"] == "planned":
+            recording_number(content_id)  # its samples' keys begin with it
         for old in {content_id, "", *line.get("replaces", ())}:
             self._db.execute("DELETE FROM recordings WHERE name = ? AND id = ?", (name, old))
             self._db.execute("INSERT INTO told_anew VALUES (?, ?, ?)", (name, old, part))
@@ -248,7 +253,7 @@ class Ledger:
             self._done += 1
             try:
                 self._read_record(task, layout, record, sha256)
-            except (KeyError, TypeError, AttributeError, sqlite3.Error) as error:
+            except _MISFITS as error:
                 raise self._damaged(f"records/{task:06d}.json lacks or mistypes {error}") from error
         self.records_sha256 = digest.hexdigest()
 

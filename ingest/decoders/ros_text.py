@@ -33,8 +33,9 @@ class RosText:
 
     def decode(self, packet: Packet) -> list[Cue]:
         """See `Decoder`."""
+        text = str(getattr(self._deserialize(packet.data), self._field))
         cues = self._close(packet.time_ns)
-        self._open = packet.time_ns, str(getattr(self._deserialize(packet.data), self._field))
+        self._open = packet.time_ns, text
         return cues
 
     def flush(self) -> list[Cue]:

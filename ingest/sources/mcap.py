@@ -84,6 +84,7 @@ class Mcap(ChunkedFile):
         self._schemas: dict[int, Schema] = {}
         self._numbers: dict[int, int] = {}
         """Channel id -> channel."""
+        self._unknown_count = 0
         self._channels: list[Channel] = []
         try:
             self._open()
@@ -189,14 +190,16 @@ class Mcap(ChunkedFile):
                 loose.flush()
             if cut:
                 if not salvaged:  # else it is told whenever the chunk is read
-                    self._lost_from_here(offset)
+                    where = f"byte {offset} of {self._size_bytes}"
+                    self._lost(f"the file ends, or is damaged, within a record ({where})")
                 break
             offset = record.end
         loose.flush()
+        if self._unknown_count:
+            self._lost(f"{self._unknown_count} messages are of topics whose description is lost")
 
-    def _lost_from_here(self, offset: int) -> None:
-        where = f"byte {offset} of {self._size_bytes}"
-        cause = f"the file ends, or is damaged, within a record ({where}); what followed is lost"
+    def _lost(self, cause: str) -> None:
+        """Tell of damage behind everything that was found so far."""
         last_ns = self.stop_ns
         self.incidents.append(Incident("failure", cause, "", last_ns, last_ns + 1))
 
@@ -218,13 +221,13 @@ class Mcap(ChunkedFile):
         if times:
             self.chunks.append(chunk._replace(start_ns=min(times), stop_ns=max(times) + 1, channels=mask))
         elif unpacked.damage and record.end <= self._size_bytes:
-            last_ns = self.stop_ns
-            self.incidents.append(Incident("failure", unpacked.damage, "", last_ns, last_ns + 1))
+            self._lost(unpacked.damage)
         return bool(times)
 
     def _found(self, data: bytes, content: int) -> tuple[int | None, int]:
         """Return channel (None: not defined) and log stamp of a message."""
         channel, _, log_ns, _ = MESSAGE_HEADER.unpack_from(data, content)
+        self._unknown_count += channel not in self._numbers
         return self._numbers.get(channel), min(log_ns, LATEST_NS)
 
     def _note(self, record: Record, data: bytes) -> None:

@@ -95,6 +95,7 @@ class Rosbag1(ChunkedFile):
         super().__init__(path.open("rb"))
         self._numbers: dict[int, int] = {}
         """Connection -> channel."""
+        self._unknown_count = 0
         try:
             self._open(path.stat().st_size)
         except BaseException:
@@ -158,24 +159,37 @@ class Rosbag1(ChunkedFile):
             try:
                 record = record_at(self._file, offset, self._size_bytes, whole=False)
             except Damaged as damage:
-                self._lost_from_here(loose, offset, str(damage))
-                break
-            if record.op in (MESSAGE, CONNECTION) and record.end <= self._size_bytes:
-                # the last chunk of a recorder that lost its power: it is not closed, so its records
-                # look as if they lay in the file itself
-                found = self._note(record, self._data(record), channels)
-                if found is not None:
-                    loose.add(record.offset, record.end, *found)
-            else:
                 loose.flush()
-                # a chunk that was not closed says 0 bytes; its records follow
-                salvaged = record.op == CHUNK and record.data_bytes and self._walk_chunk(record, channels)
-                if record.end > self._size_bytes:
-                    if not salvaged:  # else it is told whenever the chunk is read
-                        self._lost_from_here(loose, offset, "the file ends within a record")
-                    break
+                self._lost(f"{damage} (byte {offset} of {self._size_bytes}); what followed is lost")
+                break
+            told = False
+            try:
+                told = self._take(record, channels, loose)
+            except Damaged as damage:  # it says where the next one begins
+                self._lost(f"{damage} (byte {offset} of {self._size_bytes})")
+            if record.end > self._size_bytes:
+                loose.flush()
+                if not told:
+                    self._lost(f"the file ends within a record (byte {offset} of {self._size_bytes})")
+                break
             offset = record.end
         loose.flush()
+        if self._unknown_count:
+            self._lost(f"{self._unknown_count} messages are of topics whose description is lost")
+
+    def _take(self, record: Record, channels: dict[int, Channel], loose: LooseMessages) -> bool:
+        """Add what a record holds to the chunk table; return whether reading it tells of its damage."""
+        if record.op not in (MESSAGE, CONNECTION):
+            loose.flush()
+            # a chunk that was not closed says 0 bytes; its records follow
+            return bool(record.op == CHUNK and record.data_bytes) and self._walk_chunk(record, channels)
+        if record.end <= self._size_bytes:
+            # the last chunk of a recorder that lost its power: it is not closed, so its records look
+            # as if they lay in the file itself
+            found = self._note(record, self._data(record), channels)
+            if found is not None:
+                loose.add(record.offset, record.end, *found)
+        return False
 
     def _walk_chunk(self, record: Record, channels: dict[int, Channel]) -> bool:
         """Add a chunk to the table; return whether it holds messages that can be read."""
@@ -193,22 +207,23 @@ class Rosbag1(ChunkedFile):
         if times:
             self.chunks.append(Chunk(record.offset, 0, min(times), max(times) + 1, mask))
         elif unpacked.damage and record.end <= self._size_bytes:
-            last_ns = self.stop_ns
-            self.incidents.append(Incident("failure", unpacked.damage, "", last_ns, last_ns + 1))
+            self._lost(unpacked.damage)
         return bool(times)
 
-    def _lost_from_here(self, loose: LooseMessages, offset: int, cause: str) -> None:
-        loose.flush()
-        last_ns, size = self.stop_ns, self._size_bytes
-        cause = f"{cause} (byte {offset} of {size}); what followed is lost"
+    def _lost(self, cause: str) -> None:
+        """Tell of damage behind everything that was found so far."""
+        last_ns = self.stop_ns
         self.incidents.append(Incident("failure", cause, "", last_ns, last_ns + 1))
 
     def _note(self, record: Record, data: bytes, channels: dict[int, Channel]) -> tuple[int, int] | None:
         """Take in a connection; return channel and log stamp of a message."""
         if record.op == CONNECTION:
             self._add_connection(record, data, channels)
-        elif record.op == MESSAGE and (conn := record.uint32(b"conn")) in self._numbers:
-            return self._numbers[conn], record.time_ns(b"time")
+        elif record.op == MESSAGE:
+            number = self._numbers.get(record.uint32(b"conn"))
+            if number is not None:
+                return number, record.time_ns(b"time")
+            self._unknown_count += 1
         return None
 
     def _add_connection(self, record: Record, data: bytes, channels: dict[int, Channel]) -> None:
@@ -262,8 +277,9 @@ def record_at(file: BinaryIO, offset: int, size_bytes: int, *, whole: bool = Tru
     Raises:
         Damaged: there is none, or (where `whole`) its data goes over the end.
     """
-    file.seek(offset)
-    begin = file.read(4)
+    if offset < size_bytes:  # or else far beyond what can be sought
+        file.seek(offset)
+    begin = file.read(4) if offset < size_bytes else b""
     header_bytes = UINT32.unpack(begin)[0] if len(begin) == 4 else LARGEST_HEADER_BYTES + 1
     if header_bytes > LARGEST_HEADER_BYTES or offset + header_bytes + 8 > size_bytes:
         raise Damaged("the file ends, or is damaged, where a record should begin")

@@ -28,6 +28,9 @@ from ingest.sources.bag_storage import MAX_NS, MIN_NS, Channel, Definition, Defi
 from ingest.sources.bag_types import is_latched, normal_type_name
 
 MAGIC = b"SQLite format 3\x00"
+DATABASE_ERRORS = (sqlite3.Error, ValueError)
+"""What damage raises; ValueError where SQLite's own words hold damaged text."""
+
 FORMATS: dict[str, DefinitionFormat] = {"ros2msg": "msg", "ros2idl": "idl"}
 
 
@@ -54,7 +57,7 @@ class Rosbag2Sqlite:
         """Damaged files: (log stamp, id, topic id) of every message that can be read, sorted."""
         try:
             self._open(path, page_bytes, size_bytes)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             self.close()
             raise CannotOpen(f"the SQLite file can't be read ({error})") from error
         except BaseException:
@@ -62,6 +65,10 @@ class Rosbag2Sqlite:
             raise
 
     def _open(self, path: Path, page_bytes: int, size_bytes: int) -> None:
+        actual_bytes = path.stat().st_size
+        if size_bytes > actual_bytes:
+            # SQLite refuses a file with fewer pages than its header counts, except to those who repair
+            self._database.execute("PRAGMA writable_schema = ON")
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"topics", "messages"} <= tables:
             raise CannotOpen("the SQLite file has no tables 'topics' and 'messages': it is no ROS 2 bag")
@@ -90,14 +97,13 @@ class Rosbag2Sqlite:
                 f"`sqlite3 {path.name} 'PRAGMA wal_checkpoint'` brings them into the bag"
             )
             self.incidents.append(Incident("failure", cause))
-        actual_bytes = path.stat().st_size
         if size_bytes > actual_bytes:
             ragged = page_bytes if actual_bytes % page_bytes else 0
             self._salvage(f"the file ends after {actual_bytes} of {size_bytes} bytes", ragged)
         else:
             try:
                 self._measure()
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 self._salvage(str(error))
 
     def _rows(self, query: str, arguments: Collection[int] = ()) -> list[tuple[Any, ...]]:
@@ -146,11 +152,11 @@ class Rosbag2Sqlite:
             for row in rows:
                 found.append(row)  # noqa: PERF402
             damage = ""
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             damage = str(error)
         found = self._trusted(found, page_bytes)
         last_ns = max(found, default=(0, 0, 0))[0]
-        cause = f"{cause}; {len(found)} messages can be listed" + (f", then: {damage}" if damage else "")
+        cause = f"{cause}: {len(found)} messages can be read" + (f", then {damage}" if damage else "")
         self.incidents.append(Incident("failure", cause, "", last_ns, last_ns + 1))
         found.sort()
         self._by_id = found
@@ -167,10 +173,12 @@ class Rosbag2Sqlite:
             found: (log stamp, id, topic id), by id.
             page_bytes: 0 where the file ends with a whole page.
         """
-        odd = (index for index, row in enumerate(found) if not all(isinstance(value, int) for value in row))
-        found = found[: next(odd, len(found))]
+        sane = [all(isinstance(value, int) for value in row) for row in found]
+        if not page_bytes:
+            return [row for row, is_sane in zip(found, sane, strict=True) if is_sane]
+        found = found[: sane.index(False) if False in sane else len(found)]
         while found and page_bytes > 0:
-            with suppress(sqlite3.Error, ValueError):  # the rest of it is missing
+            with suppress(*DATABASE_ERRORS):  # the rest of it is missing
                 page_bytes -= len(self._fetch(found[-1][1]))
             found.pop()
         return found
@@ -186,7 +194,7 @@ class Rosbag2Sqlite:
                     after = (stamp, key)
                     yield Message(self._numbers[topic], stamp, data)
                 return
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 before = len(self.incidents)
                 self._salvage(f"the SQLite file is damaged ({error})")
                 for incident in self.incidents[before:]:
@@ -223,7 +231,7 @@ class Rosbag2Sqlite:
                 continue
             try:
                 data = self._fetch(key)
-            except (sqlite3.Error, ValueError) as error:
+            except DATABASE_ERRORS as error:
                 cause = str(error)
                 lost.append(stamp)
                 continue
@@ -250,7 +258,7 @@ class Rosbag2Sqlite:
                 ):
                     return Message(self._numbers[topic], stamp, data)
                 return None
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 before = len(self.incidents)
                 self._salvage(f"the SQLite file is damaged ({error})")
                 for incident in self.incidents[before:]:

@@ -199,8 +199,8 @@ def start_earlier(made: Made) -> None:
 
 
 def rename_recording(made: Made) -> None:
-    made.span["recording_id"] = 3
-    made.key = sample_key(3, int(made.key[17:]))
+    made.span["recording_id"] += 1
+    made.key = sample_key(made.span["recording_id"], int(made.key[17:]))
 
 
 FAULTS: dict[str, tuple[Callable[[Made], None], str]] = {
@@ -278,11 +278,11 @@ def test_a_shard_with_many_problems_does_not_flood(dataset: Path) -> None:
     rewrite(DatasetFolder(dataset), 0, all_wrong)
     problems = verify_dataset(dataset)
     assert len(problems) == 21
-    assert problems[-1].what == "… and 8 more"
+    assert problems[-1].what == "… and 15 more"
 
 
 def all_wrong(made: Made) -> None:
-    """Four problems in each of the seven samples."""
+    """Five problems in each of the seven samples."""
     start_earlier(made)
     set_json("id", "f" * 64)(made)
     set_valid("subs", 9)(made)

@@ -1,0 +1,315 @@
+"""What every encoder promises, asked of every encoder.
+
+To add one, register it: it is found here by its name. `SETTINGS` keeps launches small, and `LEAST_QUALITY`
+is what was measured on the made media, less a small margin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from made_tensors import HEIGHT, WIDTH, clip_for, noise_like, signal
+from torch import Tensor
+
+import encoders
+from encoders import ClipEncoder, ClipTokens, Encoder, TokenArray, TokenSpec, WrongInput, WrongSpec
+from encoders.launch import encode_clip, reconstruct_clip, rows_of
+from encoders.quality import measure
+
+NAMES = encoders.encoder_names()
+SETTINGS: dict[str, dict[str, Any]] = {"pictures": {"size": [HEIGHT, WIDTH]}, "sound": {}, "signal": {}}
+LENGTHS = {"pictures": 5, "sound": 40_000, "signal": 500}
+
+LEAST_QUALITY = {
+    "frames-dct": ("psnr_db", 26.0),
+    "jpeg": ("psnr_db", 26.0),
+    "sound-mdct": ("snr_db", 20.0),
+    "mulaw-256": ("snr_db", 37.0),
+    "bins-255": ("normalised_rmse", 0.02),
+    "mulaw-1024": ("normalised_rmse", 0.006),
+}
+GOLDEN: dict[str, str] = {}
+"""sha256 of the tokens (and offsets) of the made clip. Another value means another revision."""
+
+every_encoder = pytest.mark.parametrize("name", NAMES)
+
+
+@cache
+def load(name: str, device: str = "cpu") -> Encoder:
+    """Return the encoder with small launches, fitted."""
+    encoder = encoders.load_encoder(name, device, **SETTINGS[encoders.medium_of(name)])
+    return encoder.fit([signal(500).numpy()]) if encoder.spec.needs_fit else encoder
+
+
+def made_clip(name: str) -> Tensor:
+    return clip_for(load(name), LENGTHS[encoders.medium_of(name)])
+
+
+def launch_of(encoder: Encoder) -> Tensor:
+    """Return one launch, full of made media."""
+    spec = encoder.spec.input
+    rows = rows_of(clip_for(encoder, spec.chunk * 40), spec)
+    return rows[torch.arange(spec.launch_batch) % len(rows)].contiguous()
+
+
+def codes(result: TokenArray, steps: int) -> list[bytes]:
+    """Return each row's tokens as bytes."""
+    data = result.data.cpu().numpy()
+    if result.offsets is None:
+        return [row.tobytes() for row in data]
+    edges = result.offsets.tolist()[::steps]
+    return [data[start:stop].tobytes() for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def same_tokens(one: ClipTokens, other: ClipTokens) -> bool:
+    assert (one.offsets is None) == (other.offsets is None)
+    offsets = one.offsets is None or np.array_equal(one.offsets, other.offsets)  # type: ignore[arg-type]
+    numbers = (one.valid, one.saturated) == (other.valid, other.saturated)
+    return bool(offsets and numbers and np.array_equal(one.tokens, other.tokens))
+
+
+def digest(tokens: ClipTokens) -> str:
+    parts = [tokens.tokens.tobytes(), b"" if tokens.offsets is None else tokens.offsets.tobytes()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+@every_encoder
+def test_the_spec_survives_json(name: str) -> None:
+    """A spec, written as JSON text and read back, is the same, and JSON holds what shards ask of it."""
+    spec = load(name).spec
+    data = json.loads(json.dumps(spec.to_json()))
+    assert TokenSpec.from_json(data) == spec
+    assert {"encoder", "revision", "weights_sha256", "kind", "dtype", "axes", "codebook_sizes"} <= set(data)
+    assert data["encoder"] == name
+    assert data["dtype"] in ("uint8", "uint16", "uint32", "float16")
+
+
+@every_encoder
+def test_a_stored_spec_rebuilds_the_encoder(name: str) -> None:
+    """`encoder_for` makes an encoder with the same spec and the same tokens, fitted values included."""
+    rebuilt = encoders.encoder_for(json.loads(json.dumps(load(name).spec.to_json())))
+    assert rebuilt.spec == load(name).spec
+    assert same_tokens(encode_clip(rebuilt, made_clip(name)), encode_clip(load(name), made_clip(name)))
+
+
+@every_encoder
+def test_another_revision_is_refused(name: str) -> None:
+    """Tokens that another revision made are not taken for this one's; the message names both."""
+    data = load(name).spec.to_json() | {"revision": 99}
+    with pytest.raises(WrongSpec, match="made with revision 99, this version has 1"):
+        encoders.encoder_for(data)
+    with pytest.raises(WrongSpec, match="no token spec of this version"):
+        encoders.encoder_for({"encoder": name})
+
+
+@every_encoder
+def test_only_whole_launches_are_taken(name: str) -> None:
+    """A batch of another size, or of another dtype, is refused with both shapes."""
+    encoder = load(name)
+    launch = launch_of(encoder)
+    for wrong in (launch[:-1], torch.cat([launch, launch[:1]]), launch.to(torch.float64)):
+        with pytest.raises(WrongInput, match=r"takes launches of \w+ \[\d+"):
+            encoder.encode(wrong)
+
+
+@every_encoder
+def test_tokens_are_what_the_spec_says(name: str) -> None:
+    """Shape, dtype and range of the codes are the spec's."""
+    encoder = load(name)
+    spec = encoder.spec
+    result = encoder.encode(launch_of(encoder))
+    if spec.kind == "bytes":
+        assert result.offsets is not None
+        assert len(result.offsets) == spec.input.launch_batch * spec.steps_per_chunk + 1
+        assert int(result.offsets[-1]) == len(result.data)
+        assert result.data.dtype == torch.uint8
+        return
+    assert tuple(result.data.shape) == (spec.input.launch_batch, spec.steps_per_chunk, *spec.shape)
+    assert str(result.data.dtype) == f"torch.{spec.dtype}"
+    data = result.data.to(torch.int64)
+    assert bool((data < torch.tensor(spec.codebook_sizes)).all())
+    lowest = torch.where(data == 0, spec.lowest_code, data) if spec.input.medium == "signal" else data
+    assert int(lowest.min()) >= spec.lowest_code
+
+
+@every_encoder
+def test_a_row_depends_on_itself_alone(name: str) -> None:
+    """Rows in another order give the same tokens in that order; noise in all other rows changes nothing."""
+    encoder = load(name)
+    steps = encoder.spec.steps_per_chunk
+    launch = launch_of(encoder)
+    alone = codes(encoder.encode(launch), steps)
+    order = torch.randperm(len(launch), generator=torch.Generator().manual_seed(1))
+    assert codes(encoder.encode(launch[order].contiguous()), steps) == [alone[i] for i in order.tolist()]
+    for place in (0, len(launch) // 2, len(launch) - 1):
+        noisy = noise_like(launch, seed=place)
+        noisy[place] = launch[place]
+        assert codes(encoder.encode(noisy), steps)[place] == alone[place]
+
+
+@every_encoder
+def test_the_same_again(name: str) -> None:
+    """A second encoder of the same settings gives the same tokens, and the launch is left as it was."""
+    encoder = load(name)
+    launch = launch_of(encoder)
+    kept = launch.clone()
+    first = codes(encoder.encode(launch), encoder.spec.steps_per_chunk)
+    assert torch.equal(launch.nan_to_num(9), kept.nan_to_num(9))
+    again = encoders.encoder_for(encoder.spec)
+    assert codes(again.encode(launch), encoder.spec.steps_per_chunk) == first
+
+
+@pytest.fixture
+def careless_torch() -> Iterator[None]:
+    """What a program around us may have set: imprecise products, another number of threads."""
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    torch.set_float32_matmul_precision("medium")
+    torch.set_num_threads(1 if threads > 1 else 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)
+
+
+@every_encoder
+def test_exact_means_exact(name: str, careless_torch: None) -> None:
+    """Where the spec says exact, neither TF32, autocast nor the number of threads changes a token."""
+    assert load(name).spec.exact_across_devices, "then leave it out here, and say why"
+    assert digest(encode_clip(load(name), made_clip(name))) == GOLDEN[name]
+
+
+@every_encoder
+def test_golden_tokens(name: str) -> None:
+    """The made clip's tokens are the ones they always were; else the revision must be raised."""
+    assert digest(encode_clip(load(name), made_clip(name))) == GOLDEN[name]
+
+
+@every_encoder
+@given(data=st.data())
+@hypothesis_settings(max_examples=12)
+def test_clips_of_any_length_in_any_company(name: str, data: st.DataObject) -> None:
+    """Clips come back in order, complete, with their length, and with the tokens that each has alone."""
+    encoder = load(name)
+    chunk = encoder.spec.input.chunk
+    most = max(3, 2 * chunk if chunk > 1 else encoder.spec.input.launch_batch * 3 // 2)
+    most = min(most, 6 if encoder.spec.input.medium == "pictures" else most)
+    lengths = data.draw(st.lists(st.integers(0, most), max_size=5))
+    clips = [clip_for(encoder, length) for length in [0, *lengths, 1]]
+    launches: ClipEncoder[int] = ClipEncoder(encoder)
+    done = [item for tag, clip in enumerate(clips) for item in launches.add(tag, clip)]
+    done += launches.flush()
+    assert [tag for tag, _ in done] == list(range(len(clips)))
+    spec = encoder.spec
+    for (_, tokens), clip in zip(done, clips, strict=True):
+        length = clip.shape[1] if spec.input.medium == "sound" else len(clip)
+        assert tokens.valid == length
+        assert tokens.steps == -(-length // chunk) * spec.steps_per_chunk
+        assert tokens.tokens.dtype == np.dtype(spec.dtype)
+        assert tokens.tokens.base is None  # a clip must not keep a whole launch in memory
+        assert same_tokens(tokens, encode_clip(encoder, clip))
+
+
+@every_encoder
+def test_later_media_change_no_earlier_chunk(name: str) -> None:
+    """The tokens of a clip's first chunks are those of the clip cut off after them."""
+    encoder = load(name)
+    spec = encoder.spec
+    whole = encode_clip(encoder, clip_for(encoder, 3 * spec.input.chunk))
+    part = encode_clip(encoder, clip_for(encoder, 2 * spec.input.chunk))
+    assert np.array_equal(whole.tokens[: len(part.tokens)], part.tokens)
+
+
+@every_encoder
+def test_reconstructed_media_fit_the_input(name: str) -> None:
+    """What comes back has the clip's shape and dtype, and can be encoded again; padding is cut off."""
+    encoder = load(name)
+    chunk = encoder.spec.input.chunk
+    for length in (0, 1, chunk, chunk + 1):
+        clip = clip_for(encoder, length)
+        tokens = encode_clip(encoder, clip)
+        back = reconstruct_clip(encoder, tokens.tokens, tokens.valid, tokens.offsets)
+        assert (back.shape, back.dtype) == (clip.shape, clip.dtype)
+        encode_clip(encoder, back)
+
+
+@every_encoder
+def test_quality(name: str) -> None:
+    """The made clip comes back as well as it always did."""
+    rate = Fraction(8) if encoders.medium_of(name) == "pictures" else Fraction(50)
+    quality = measure(load(name), [made_clip(name)], rate)
+    figure, least = LEAST_QUALITY[name]
+    if figure.endswith("rmse"):
+        assert quality.figures[figure] <= least
+    else:
+        assert quality.figures[figure] >= least
+
+
+@every_encoder
+def test_clips_of_another_shape_are_refused(name: str) -> None:
+    """One more pixel, channel, column or another dtype is refused, and what waited is still encoded."""
+    encoder = load(name)
+    clip = made_clip(name)
+    launches: ClipEncoder[str] = ClipEncoder(encoder)
+    done = launches.add("good", clip)
+    wider = torch.cat([clip, clip[:, :1]], dim=1) if clip.ndim == 2 else torch.cat([clip, clip[..., :1]], -1)
+    taller = torch.cat([clip, clip[:1]]) if encoder.spec.input.medium == "sound" else wider
+    for wrong in (taller, clip.to(torch.float64), clip[0]):
+        with pytest.raises(WrongInput, match=rf"{name} takes clips of \w+ \[.*\], got"):
+            launches.add("bad", wrong)
+    done += launches.flush()
+    assert [tag for tag, _ in done] == ["good"]
+    assert same_tokens(done[0][1], encode_clip(encoder, clip))
+
+
+@every_encoder
+def test_codes_out_of_range_are_refused(name: str) -> None:
+    """Tokens that this encoder can't have made are refused, not turned into something."""
+    encoder = load(name)
+    spec = encoder.spec
+    if spec.kind == "bytes":
+        with pytest.raises(WrongInput, match="step 0 is no JPEG file"):
+            reconstruct_clip(encoder, np.arange(20, dtype=np.uint8), 1, np.array([0, 20]))
+        return
+    wrong_shape = np.zeros((spec.steps_per_chunk, *spec.shape, 2), np.uint16)
+    with pytest.raises(WrongInput, match="reconstructs codes"):
+        reconstruct_clip(encoder, wrong_shape)
+    too_high = np.full((spec.steps_per_chunk, *spec.shape), max(spec.codebook_sizes), np.int64)
+    with pytest.raises(WrongInput, match="has codes from"):
+        reconstruct_clip(encoder, too_high)
+
+
+@every_encoder
+def test_more_valid_than_there_is_is_refused(name: str) -> None:
+    """A valid length beyond the tokens is refused."""
+    encoder = load(name)
+    tokens = encode_clip(encoder, clip_for(encoder, 1))
+    length = encoder.spec.input.chunk
+    with pytest.raises(WrongInput, match=f"fewer than the {length + 1} valid ones"):
+        reconstruct_clip(encoder, tokens.tokens, length + 1, tokens.offsets)
+
+
+@every_encoder
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_tokens(name: str) -> None:
+    """On a CUDA device, an exact encoder's tokens are those of the CPU, and media come back alike."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    gpu = encoders.encoder_for(load(name).spec, "cuda")
+    clip = made_clip(name)
+    tokens = encode_clip(gpu, clip)
+    assert same_tokens(tokens, encode_clip(load(name), clip))
+    back = reconstruct_clip(gpu, tokens.tokens, tokens.valid, tokens.offsets)
+    here = reconstruct_clip(load(name), tokens.tokens, tokens.valid, tokens.offsets)
+    limit = 1 if clip.dtype == torch.uint8 else 1e-6
+    assert torch.allclose(back.to(torch.float64), here.to(torch.float64), atol=limit, equal_nan=True)
