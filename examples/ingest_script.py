@@ -9,6 +9,7 @@ out clips in which nothing moves. The point is the shape of it: each step is a f
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,11 +20,7 @@ import numpy as np
 import torch
 
 from encoders import ClipEncoder, ClipTokens, Encoder, default_encoder, load_encoder
-from ingest.clips import Sampling, Wish, read_clips, windows_of
-from ingest.content_id import content_id
-from ingest.opening import open_recording
-from ingest.recording import Incident
-from ingest.sampling.clip import PictureClip, Window
+from ingest import Incident, PictureClip, Sampling, Window, Wish, open_recording, read_clips, windows_of
 from shards import ShardWriter, recording_number, sample_key
 
 CLIP_NS = 2_000_000_000
@@ -114,7 +111,8 @@ def main() -> None:
     still = 0
     with ShardWriter(folder, "moving-000000", layout_for(encoder)) as writer:
         for path in recordings:
-            content = content_id([path])
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
             waiting: dict[int, tuple[int, Window, np.ndarray]] = {}
             done: list[tuple[int, ClipTokens]] = []
             for origin_ns, window, clip in picture_clips(path):

@@ -8,12 +8,22 @@ length of a clip and on how a file is interleaved, not on the length of the reco
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import Fit
-from ingest.recording import Decoder, Incident, MediaItem, Packet, Recording, Report, Source, Track
+from ingest.recording import (
+    Decoder,
+    Incident,
+    MediaItem,
+    Packet,
+    Recording,
+    Report,
+    Severity,
+    Source,
+    Track,
+)
 from ingest.sampling.clip import ClipMedia, Sampler, Window
 from ingest.timing import NS, clip_window
 
@@ -44,17 +54,6 @@ class Wish:
     """Signals: indices of the columns wanted; None: all."""
 
 
-@dataclass
-class _Lane:
-    """One track on its way from packets to clips."""
-
-    wish: Wish
-    decoder: Decoder
-    sampler: Sampler
-    latest_ns: int = 0
-    incidents: list[Incident] = field(default_factory=list)
-
-
 def windows_of(recording: Recording, clip_ns: int, first: int, count: int) -> list[Window]:
     """Return the windows of clips `first` to `first + count` of a recording."""
     spans = [
@@ -70,10 +69,11 @@ def read_clips(
 
     Args:
         source: an opened recording.
-        wishes: the tracks wanted; each comes once per window, in any order among each other.
+        wishes: the tracks wanted, under names that are all different; each comes once per window, in
+            any order among each other. A track may be wished for under several names.
         windows: clips in order, not overlapping.
         sampling: the grids and sizes.
-        report: told of everything that is lost on the way. What decodes is given.
+        report: told of everything in these windows that is lost on the way. What decodes is given.
 
     Yields:
         The window, the wish's name and its media, for every window and wish.
@@ -82,46 +82,74 @@ def read_clips(
         return
     lanes: dict[str, _Lane] = {}
     for wish in wishes:
-        decoder: Decoder
-        try:
-            decoder = source.decoder(wish.track)
-        except CannotOpen as error:
-            span = (wish.track.start_ns, wish.track.stop_ns)
-            report(Incident("failure", str(error), wish.track.name, *span))
-            decoder = _Deaf()
-        lanes[wish.track.name] = _Lane(wish, decoder, _sampler(wish, windows, sampling, report))
-    tracks = [lane.wish.track for lane in lanes.values()]
+        if wish.track.name not in lanes:
+            lanes[wish.track.name] = _Lane(source, wish.track, windows, report)
+        lanes[wish.track.name].samplers[wish.name] = _sampler(wish, windows, sampling, report)
+    tracks = [lane.track for lane in lanes.values()]
     for packet in source.read(tracks, windows[0].start_ns, windows[-1].stop_ns, report):
-        lane = lanes[packet.track]
-        lane.latest_ns = packet.time_ns
-        try:
-            items = lane.decoder.decode(packet)
-        except CannotDecode as error:
-            _lose(lane, packet.time_ns, str(error), report)
-            continue
-        for item in items:
-            for window, media in lane.sampler.push(item):
-                yield window, lane.wish.name, media
+        yield from lanes[packet.track].take(packet)
     for lane in lanes.values():
+        yield from lane.end()
+
+
+class _Lane:
+    """One track on its way from packets to clips: decoded once, sampled for each wish."""
+
+    def __init__(self, source: Source, track: Track, windows: Sequence[Window], report: Report) -> None:
+        self.track = track
+        self.samplers: dict[str, Sampler] = {}
+        """By the wish's name."""
+        self._windows = windows
+        self._report = report
+        self._latest_ns = track.start_ns
+        self._decoder: Decoder
         try:
-            items = lane.decoder.flush()
+            self._decoder = source.decoder(track)
+        except CannotOpen as error:
+            report(Incident("failure", str(error), track.name, track.start_ns, track.stop_ns))
+            self._decoder = _Deaf()
+
+    def take(self, packet: Packet) -> Iterator[tuple[Window, str, ClipMedia]]:
+        """Decode a packet; yield what it completes."""
+        self._latest_ns = packet.time_ns
+        try:
+            items = list(self._decoder.decode(packet))
         except CannotDecode as error:
-            _lose(lane, lane.latest_ns, str(error), report)
+            self._lose(str(error))
+            return
+        yield from self._push(items)
+
+    def end(self) -> Iterator[tuple[Window, str, ClipMedia]]:
+        """Yield all that is left."""
+        try:
+            items = list(self._decoder.flush())
+        except CannotDecode as error:
+            self._lose(str(error))
             items = []
+        yield from self._push(items)
+        for name, sampler in self.samplers.items():
+            for window, media in sampler.finish():
+                yield window, name, media
+
+    def _push(self, items: Sequence[MediaItem]) -> Iterator[tuple[Window, str, ClipMedia]]:
         for item in items:
-            for window, media in lane.sampler.push(item):
-                yield window, lane.wish.name, media
-        for window, media in lane.sampler.finish():
-            yield window, lane.wish.name, media
+            for name, sampler in self.samplers.items():
+                for window, media in sampler.push(item):
+                    yield window, name, media
 
+    def _lose(self, cause: str) -> None:
+        """Record that the latest packet does not decode; the samplers hear where something is missing.
 
-def _lose(lane: _Lane, time_ns: int, cause: str, report: Report) -> None:
-    """Record one packet that does not decode; the sampler hears where something is missing."""
-    track = lane.wish.track
-    lane.sampler.lost(time_ns)
-    stop_ns = time_ns + max(1, track.period_ns)
-    severity = "note" if track.stop_ns - time_ns <= AT_THE_END_NS else "failure"
-    report(Incident(severity, cause, track.name, time_ns, stop_ns))  # type: ignore[arg-type]
+        What is read before the windows and after them belongs to other clips, and is their loss.
+        """
+        track, time_ns = self.track, self._latest_ns
+        for sampler in self.samplers.values():
+            sampler.lost(time_ns)
+        stop_ns = time_ns + max(1, track.period_ns)
+        if stop_ns > self._windows[0].start_ns and time_ns < self._windows[-1].stop_ns:
+            at_the_end = track.stop_ns - time_ns <= AT_THE_END_NS
+            severity: Severity = "note" if at_the_end else "failure"
+            self._report(Incident(severity, cause, track.name, time_ns, stop_ns))
 
 
 class _Deaf:

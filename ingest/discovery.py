@@ -2,32 +2,25 @@
 
 A file is a recording by its content (a signature of a container that can be told apart), or because
 its ending claims so; the latter must be answered for when it can't be read. Everything else is passed
-over and counted. Folders are walked in sorted order, hidden files left out, links followed once.
+over and counted, and only regular files are ever opened. Folders are walked in sorted order, hidden
+files left out, links followed once. What can't be read costs itself and no more.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ingest.sources.bag_files import claims_to_be_bag, group_bag_files, is_bag
+from ingest.media_signatures import MEDIA_ENDINGS, has_media_signature
+from ingest.sources.bag_files import METADATA, BagGroup, claims_to_be_bag, group_bag_files, is_bag
 from ingest.sources.sidecar import ENDINGS as SIDECAR_ENDINGS
-
-MEDIA_ENDINGS = frozenset(
-    {
-        *(".mp4", ".m4v", ".m4a", ".mov", ".qt", ".mkv", ".mka", ".webm", ".avi", ".divx", ".flv", ".f4v"),
-        *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".3gp", ".3g2", ".mxf", ".asf"),
-        *(".wmv", ".wma", ".rm", ".rmvb", ".nut", ".dv", ".ivf", ".y4m", ".mjpeg", ".h264", ".264", ".h265"),
-        *(".265", ".hevc", ".wav", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".ogv", ".opus", ".aac", ".ac3"),
-        *(".eac3", ".amr", ".aif", ".aiff", ".aifc", ".caf", ".au"),
-    }
-)
-"""Endings that claim to be a video or audio file."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class Candidate:
     """Something that is, or claims to be, one recording."""
 
     name: str
-    """Its recording name."""
+    r"""Its recording name. Bytes that are no UTF-8 stand in it as `\xff`."""
     kind: Literal["media", "bag"]
     paths: tuple[Path, ...]
     """Its files in order (of a bag folder: the storage files)."""
@@ -50,7 +43,11 @@ class Walk:
     passed_over: Counter[str] = field(default_factory=Counter)
     """Files that are no recordings, by reason."""
     notes: list[tuple[str, str]] = field(default_factory=list)
-    """(name, cause): folders passed over on purpose."""
+    """(name, cause): folders passed over on purpose, and what can't be read."""
+
+    def note(self, name: PurePosixPath | str, cause: str) -> None:
+        """Keep a note on a file or folder, by its name."""
+        self.notes.append((_as_text(str(name)), cause))
 
 
 def find_recordings(
@@ -72,152 +69,186 @@ def find_recordings(
     Raises:
         FileNotFoundError: an input does not exist.
     """
-    taken: Counter[str] = Counter()
-    seen: set[tuple[int, int]] = set()
-    if skip is not None and skip.is_dir():
-        seen.add((skip.stat().st_dev, skip.stat().st_ino))
     for given in inputs:
         if not given.exists():
             raise FileNotFoundError(f"no such file or folder: {given}")
-        prefix = PurePosixPath(given.resolve().name) if len(inputs) > 1 else PurePosixPath()
-        for candidate in _below(given, prefix, walk, seen):
+    walker = _Walker(walk, skip)
+    taken: set[str] = set()
+    for given in inputs:
+        own = PurePosixPath(Path(os.path.abspath(given)).name)  # noqa: PTH100 (`resolve` follows links)
+        for found in walker.below(given, own, prefix=own if len(inputs) > 1 else PurePosixPath()):
+            candidate = replace(found, name=_as_text(found.name))
             if include and not any(fnmatch(candidate.name, glob) for glob in include):
                 walk.passed_over["not included"] += 1
-                continue
-            if any(fnmatch(candidate.name, glob) for glob in exclude):
+            elif any(fnmatch(candidate.name, glob) for glob in exclude):
                 walk.passed_over["excluded"] += 1
-                continue
-            taken[candidate.name] += 1
-            count = taken[candidate.name]
-            name = candidate.name if count == 1 else f"{candidate.name}-{count}"
-            yield Candidate(name, candidate.kind, candidate.paths, candidate.sidecars)
-
-
-def _below(given: Path, prefix: PurePosixPath, walk: Walk, seen: set[tuple[int, int]]) -> Iterator[Candidate]:
-    if given.is_dir():
-        own = prefix if prefix.parts else PurePosixPath(given.resolve().name)
-        if _is_bag_folder(given):
-            yield from _bag_folder(given, own)
-        else:
-            yield from _folder(given, prefix, walk, seen)
-        return
-    name = prefix if prefix.parts else PurePosixPath(given.name)
-    yield from _files(given.parent, [given.name], walk, lambda _: str(name))
-
-
-def _folder(folder: Path, name: PurePosixPath, walk: Walk, seen: set[tuple[int, int]]) -> Iterator[Candidate]:
-    reason = _passed_over_whole(folder)
-    if reason:
-        walk.notes.append((str(name), reason))
-        return
-    stat = folder.stat()
-    if (stat.st_dev, stat.st_ino) in seen:
-        return
-    seen.add((stat.st_dev, stat.st_ino))
-    entries = sorted((e for e in folder.iterdir() if not e.name.startswith(".")), key=lambda e: e.name)
-    files = [e.name for e in entries if e.is_file() and not _seen_before(e, seen)]
-    walk.passed_over["broken link"] += sum(e.is_symlink() and not e.exists() for e in entries)
-    below = {c.name: c for c in _files(folder, files, walk, lambda file: str(name / file))}
-    folders = {str(name / e.name): e for e in entries if e.is_dir()}
-    for entry in sorted([*below, *folders]):
-        if entry in below:
-            yield below[entry]
-        if entry in folders:
-            child = folders[entry]
-            if _is_bag_folder(child):
-                yield from _bag_folder(child, PurePosixPath(entry))
             else:
-                yield from _folder(child, PurePosixPath(entry), walk, seen)
+                yield replace(candidate, name=_free_name(candidate.name, taken))
 
 
-def _seen_before(path: Path, seen: set[tuple[int, int]]) -> bool:
-    """Say whether a link leads to a file met before; plain files are never asked."""
-    if not path.is_symlink():
-        return False
+def _as_text(name: str) -> str:
+    """Return a path as text that JSON and terminals can hold, whatever bytes it has."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return the name, or the first of `name-2`, `name-3` … that is free, and take it."""
+    free, count = name, 1
+    while free in taken:
+        count += 1
+        free = f"{name}-{count}"
+    taken.add(free)
+    return free
+
+
+class _Walker:
+    """Walks inputs; knows which folders it has been in and which links it has followed."""
+
+    def __init__(self, walk: Walk, skip: Path | None) -> None:
+        self._walk = walk
+        self._seen: set[tuple[int, int]] = set()
+        self._skipped = _identity(skip) if skip is not None and skip.is_dir() else None
+
+    def below(self, given: Path, own: PurePosixPath, prefix: PurePosixPath) -> Iterator[Candidate]:
+        """Yield what one input holds: `own` is its name, `prefix` begins the names of what is in it."""
+        if given.is_dir():
+            yield from self._folder(given, own, prefix)
+        elif given.is_file():
+            for candidate in _files(given.parent, [given.name], self._walk, lambda _: own):
+                beside = _texts_beside(given) if candidate.kind == "media" else ()
+                yield replace(candidate, sidecars=beside)
+        else:
+            self._walk.note(own, "a pipe, socket or device, no file")
+
+    def _folder(self, folder: Path, own: PurePosixPath, name: PurePosixPath) -> Iterator[Candidate]:
+        """Yield what a folder holds: one recording if it is a bag, and what else is in it."""
+        try:
+            if _identity(folder) == self._skipped:
+                return
+            if self._is_seen(folder):
+                self._walk.passed_over["folder seen already"] += 1
+                return
+            reason = _passed_over_whole(folder)
+            if reason:
+                self._walk.note(own, reason)
+                return
+            files, folders = self._entries(folder, name)
+            group = _bag_of_folder(folder, files)
+        except OSError as error:
+            self._walk.note(own, _cannot_read(error))
+            return
+        if group:
+            yield Candidate(str(own), "bag", group.paths)
+            files = [file for file in files if file != METADATA and folder / file not in group.paths]
+        below = _files(folder, files, self._walk, lambda file: name / file)
+        inside = {Path(candidate.name).name: candidate for candidate in below}
+        for entry in sorted([*inside, *folders]):
+            if entry in inside:
+                yield inside[entry]
+            else:
+                yield from self._folder(folder / entry, name / entry, name / entry)
+
+    def _entries(self, folder: Path, name: PurePosixPath) -> tuple[list[str], list[str]]:
+        """Return the names of a folder's files and folders, each sorted; mention what is neither."""
+        files, folders = [], []
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif not entry.is_file():
+                    broken = entry.is_symlink() and not entry.exists()
+                    self._walk.passed_over["broken link" if broken else "pipe, socket or device"] += 1
+                elif entry.is_symlink() and self._is_seen(entry):
+                    self._walk.passed_over["link to a file seen already"] += 1
+                else:
+                    files.append(entry.name)
+            except OSError as error:  # a link to where we may not look
+                self._walk.note(name / entry.name, _cannot_read(error))
+        return files, folders
+
+    def _is_seen(self, path: Path) -> bool:
+        """Say whether a folder or a link's target was met before; plain files are never asked."""
+        identity = _identity(path)
+        known = identity in self._seen
+        self._seen.add(identity)
+        return known
+
+
+def _identity(path: Path) -> tuple[int, int]:
     stat = path.stat()
-    known = (stat.st_dev, stat.st_ino) in seen
-    seen.add((stat.st_dev, stat.st_ino))
-    return known
+    return stat.st_dev, stat.st_ino
+
+
+def _cannot_read(error: OSError) -> str:
+    return f"can't be read ({(error.strerror or str(error)).lower()})"
 
 
 def _passed_over_whole(folder: Path) -> str:
+    """Return why nothing in a folder is looked at; empty if it is."""
     if (folder / "fifth.json").is_file() or (folder / "plan" / "000000.jsonl").is_file():
         return "a dataset made by Fifth, no recordings"
     info = folder / "meta" / "info.json"
     if info.is_file():
         try:
-            if "codebase_version" in json.loads(info.read_text("utf-8")):
-                return "a LeRobot dataset: not read yet"
-        except (ValueError, OSError):
+            content = json.loads(info.read_text("utf-8"))
+        except ValueError:
             return ""
+        if isinstance(content, dict) and "codebase_version" in content:
+            return "a LeRobot dataset: not read yet"
     return ""
 
 
-def _is_bag_folder(folder: Path) -> bool:
-    metadata = folder / "metadata.yaml"
-    if not metadata.is_file():
-        return False
-    with metadata.open("rb") as file:
-        return b"rosbag2_bagfile_information" in file.read(65536)
-
-
-def _bag_folder(folder: Path, name: PurePosixPath) -> Iterator[Candidate]:
-    files = sorted(e.name for e in folder.iterdir() if e.is_file() and not e.name.startswith("."))
+def _bag_of_folder(folder: Path, files: Sequence[str]) -> BagGroup | None:
+    """Return the files that `metadata.yaml` makes one recording; None for a folder that is no bag."""
+    if METADATA not in files:
+        return None
+    with (folder / METADATA).open("rb") as file:
+        if b"rosbag2_bagfile_information" not in file.read(65536):
+            return None
     groups = group_bag_files(folder, files)
-    paths = [path for group in groups for path in group.paths]
-    yield Candidate(str(name), "bag", tuple(paths) or (folder / "metadata.yaml",))
+    if not groups:  # nothing but metadata: a failure, to be told as one
+        return BagGroup(folder.name, (folder / METADATA,))
+    listed = [group for group in groups if group.name == folder.name]
+    if not listed and len(groups) > 1:
+        return None
+    group = (listed or groups)[0]
+    for path in group.paths:
+        path.open("rb").close()  # one that can't be read costs the bag, here and not later
+    return group
 
 
-def _files(folder: Path, files: list[str], walk: Walk, name_of: Callable[[str], str]) -> Iterator[Candidate]:
+def _texts_beside(file: Path) -> tuple[Path, ...]:
+    """Return the text that a single file's folder holds for it."""
+    paths = [file.with_suffix(cased) for ending in SIDECAR_ENDINGS for cased in (ending, ending.upper())]
+    return tuple(sorted(path for path in paths if path.is_file()))
+
+
+def _files(
+    folder: Path, files: Sequence[str], walk: Walk, name_of: Callable[[str], PurePosixPath]
+) -> Iterator[Candidate]:
     """Sort one folder's files into bags, media with their sidecar text, and the rest."""
     bags, media, rest = [], [], []
     for file in files:
         path = folder / file
-        if is_bag(path) or claims_to_be_bag(path):
-            bags.append(file)
-        elif path.suffix.lower() in MEDIA_ENDINGS or has_media_signature(path):
-            media.append(file)
-        else:
-            rest.append(file)
+        try:
+            if is_bag(path) or claims_to_be_bag(path):
+                bags.append(file)
+            elif has_media_signature(path) or path.suffix.lower() in MEDIA_ENDINGS:
+                media.append(file)
+            else:
+                rest.append(file)
+        except OSError as error:
+            walk.note(name_of(file), _cannot_read(error))
     for group in group_bag_files(folder, bags):
-        yield Candidate(name_of(group.name), "bag", tuple(group.paths))
-    beside = {file: Path(file) for file in rest if Path(file).suffix.lower() in SIDECAR_ENDINGS}
+        yield Candidate(str(name_of(group.name)), "bag", group.paths)
+    beside: dict[str, list[str]] = {}
+    for file in rest:
+        if Path(file).suffix.lower() in SIDECAR_ENDINGS:
+            beside.setdefault(Path(file).stem, []).append(file)
     for file in media:
-        sidecars = sorted(text for text, path in beside.items() if path.stem == Path(file).stem)
-        yield Candidate(name_of(file), "media", (folder / file,), tuple(folder / text for text in sidecars))
-    stems = {Path(file).stem for file in media}
-    walk.passed_over["no recording"] += sum(
-        not (file in beside and beside[file].stem in stems) for file in rest
-    )
-
-
-def has_media_signature(path: Path) -> bool:
-    """Say whether a file begins like a container that can be told apart from anything else."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(1024)
-    except OSError:
-        return False
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"moof") and len(head) >= 16:
-        return True
-    if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"WAVE"):
-        return True
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return True
-    if len(head) > 3 * 188 and {head[0], head[188], head[376]} == {0x47}:
-        return True  # MPEG transport stream: a sync byte every 188 bytes
-    return head.startswith(_SIGNATURES)
-
-
-_SIGNATURES = (
-    b"\x1a\x45\xdf\xa3",  # Matroska, WebM (EBML)
-    b"OggS",
-    b"fLaC",
-    b"FLV\x01",
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF
-    b"\x06\x0e\x2b\x34\x02\x05\x01\x01",  # MXF
-    b"caff",
-    b"\x00\x00\x01\xba",  # MPEG program stream
-    b"DKIF",  # IVF
-    b"YUV4MPEG2",
-)
+        texts = tuple(folder / text for text in sorted(beside.get(Path(file).stem, ())))
+        yield Candidate(str(name_of(file)), "media", (folder / file,), texts)
+    used = set(chain.from_iterable(beside.get(Path(file).stem, ()) for file in media))
+    walk.passed_over["no recording"] += len(rest) - len(used)

@@ -20,6 +20,7 @@ from ingest.configuration import Configuration
 from ingest.discovery import Candidate
 from ingest.engine.local import Job, Progress
 from ingest.layouts import select
+from ingest.occupancy import occupied_clips
 from ingest.opening import open_recording
 from ingest.recording import Recording
 from ingest.sampling.clip import SignalClip
@@ -37,7 +38,7 @@ class FitSample:
     _offered: int = 0
     _stride: int = 1
 
-    def offer(self, candidate: Candidate, recording: Recording, clips: int) -> None:
+    def offer(self, candidate: Candidate, recording: Recording) -> None:
         """Take every stride-th recording; when full, drop every other one and double the stride."""
         if self._offered % self._stride == 0:
             if len(self.kept) == MOST_RECORDINGS:
@@ -50,7 +51,6 @@ class FitSample:
                         "paths": [str(path) for path in candidate.paths],
                         "sidecars": [str(path) for path in candidate.sidecars],
                         "info": recording.to_json(),
-                        "clips": clips,
                     }
                 )
         self._offered += 1
@@ -95,7 +95,7 @@ def _sampled_values(
     recording = Recording.from_json(kept["info"])
     wishes = [wish for wish in select(recording, configuration).wishes if wish.name in names]
     formats = dict(configuration.data["audio_formats"])
-    chosen = _chosen_clips(recording, wishes, configuration.clip_ns, kept["clips"])
+    chosen = _chosen_clips(recording, wishes, configuration.clip_ns)
     paths, sidecars = [Path(p) for p in kept["paths"]], [Path(p) for p in kept["sidecars"]]
     with open_recording(paths, sidecars=sidecars, audio_formats=formats) as source:
         for index in chosen:
@@ -107,8 +107,19 @@ def _sampled_values(
                     yield name, media.values
 
 
-def _chosen_clips(recording: Recording, wishes: Sequence[Wish], clip_ns: int, count: int) -> list[int]:
-    evenly = {i * count // MOST_CLIPS for i in range(MOST_CLIPS)}
+def _chosen_clips(recording: Recording, wishes: Sequence[Wish], clip_ns: int) -> list[int]:
+    occupied = occupied_clips(recording, clip_ns)
+    count = sum(length for _, length in occupied)
+    evenly = {_nth_clip(occupied, i * count // MOST_CLIPS) for i in range(MOST_CLIPS)}
     ends = [edge for wish in wishes for edge in (wish.track.start_ns, wish.track.stop_ns - 1)]
     at_ends = sorted({(edge - recording.origin_ns) // clip_ns for edge in ends})
     return sorted(evenly | set(at_ends[:MOST_ENDS]))
+
+
+def _nth_clip(ranges: Sequence[tuple[int, int]], n: int) -> int:
+    """Return the clip that is the n-th one of these ranges (first, count)."""
+    for first, count in ranges:
+        if n < count:
+            return first + n
+        n -= count
+    raise IndexError(n)

@@ -13,8 +13,13 @@ from typing import Literal
 
 import numpy as np
 
+from ingest.errors import CannotDecode
+
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
+LONGEST_TO_CROP = 64
+"""How many times as long as wide a picture may be to be cropped: all of it is scaled first, and a
+damaged header can claim any aspect ratio."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ def fit(
         aspect: width of a stored pixel by its height.
         rotation: clockwise degrees that make the picture upright.
         mirrored: whether the stored picture is mirrored left to right before it is turned.
+
+    Raises:
+        CannotDecode: too long for its width to be cropped.
     """
     if width < 1 or height < 1:
         raise ValueError(f"a picture has at least one pixel, got {width} x {height}")
@@ -65,7 +73,14 @@ def fit(
     if how == "stretch":
         fitted_width = fitted_height = size
     else:
-        edge = min(upright_width, upright_height) if how == "crop" else max(upright_width, upright_height)
+        shorter, longer = sorted((upright_width, upright_height))
+        if how == "crop" and longer > LONGEST_TO_CROP * shorter:
+            pixels = f"a picture of {width} x {height} pixels of aspect {aspect}"
+            raise CannotDecode(
+                f"{pixels} is more than {LONGEST_TO_CROP} times as long as wide, too long to be cropped to a "
+                "square; --fit pad shows all of it"
+            )
+        edge = shorter if how == "crop" else longer
         fitted_width = max(1, round(upright_width * size / edge))
         fitted_height = max(1, round(upright_height * size / edge))
     scaled_width, scaled_height = (fitted_height, fitted_width) if turned else (fitted_width, fitted_height)

@@ -20,8 +20,8 @@ from ingest.errors import IngestError
 from ingest.examining import examination_of
 from ingest.fitting import FitSample, fit_job
 from ingest.layouts import estimated_bytes, identity, layout_of, select, slug
+from ingest.occupancy import occupied_clips
 from ingest.recording import Incident, Recording
-from ingest.timing import clip_count
 
 Line = dict[str, Any]
 
@@ -223,22 +223,25 @@ class Planning:
             layout["name"] = slug(layout, key, taken)
             self.state.layouts[key] = self._new_layouts[key] = layout
         layout = self.state.layouts[key]
-        clip_ns = self.configuration.clip_ns
-        count = clip_count(recording.origin_ns, recording.stop_ns, clip_ns)
+        occupied = occupied_clips(recording, self.configuration.clip_ns)
         if key in self._new_layouts:
-            self._fit_samples.setdefault(key, FitSample()).offer(candidate, recording, count)
-        self._cut(key, layout, content, recording, count)
-        return {**line, "status": "planned", "layout": layout["name"], "clips": count}, incidents
+            self._fit_samples.setdefault(key, FitSample()).offer(candidate, recording)
+        for first, count in occupied:
+            self._cut(key, layout, content, recording, first, count)
+        clips = sum(count for _, count in occupied)
+        return {**line, "status": "planned", "layout": layout["name"], "clips": clips}, incidents
 
-    def _cut(self, key: str, layout: Line, content: str, recording: Recording, count: int) -> None:
+    def _cut(
+        self, key: str, layout: Line, content: str, recording: Recording, first: int, count: int
+    ) -> None:
         """Hand a recording's clips to tasks, opening new ones as they fill up."""
         data = self.configuration.data
         clip_ns = self.configuration.clip_ns
         # as long as the recording is, but no longer than a clip
         length_ns = min(clip_ns, recording.stop_ns - recording.origin_ns)
         clip_bytes = estimated_bytes(layout, length_ns)
-        first = 0
-        while first < count:
+        stop = first + count
+        while first < stop:
             bucket = self._buckets.setdefault(key, _Bucket(layout))
             room = min(
                 (data["shard_bytes"] - bucket.size_bytes) // clip_bytes,
@@ -247,7 +250,7 @@ class Planning:
             if room < 1 and bucket.clips:
                 self._close(key)
                 continue
-            taken = min(count - first, max(1, room))
+            taken = min(stop - first, max(1, room))
             bucket.clips.append({"id": content, "first": first, "count": taken})
             bucket.size_bytes += taken * clip_bytes
             bucket.length_ns += taken * length_ns

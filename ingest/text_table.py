@@ -29,7 +29,8 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    one_line = " ".join(str(text).split())
+    """Return a cell that can't disturb a terminal: one line, nothing unprintable, not too long."""
+    one_line = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
     return one_line if len(one_line) <= LONGEST_CELL else one_line[: LONGEST_CELL - 1] + "…"
 
 

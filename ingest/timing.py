@@ -46,7 +46,7 @@ def grid_count(length_ns: int, rate: Fraction) -> int:
 def grid_times(start_ns: int, length_ns: int, rate: Fraction) -> np.ndarray:
     """Return the grid times of a clip, int64 [grid_count]: start + ceil(k * 1e9 / rate)."""
     count = grid_count(length_ns, rate)
-    if count * rate.denominator * NS < 2**62:
+    if max(1, count) * rate.denominator * NS < 2**62 and rate.numerator < 2**62:  # fits int64
         k = np.arange(count, dtype=np.int64)
         return start_ns - (-(k * (NS * rate.denominator)) // rate.numerator)
     return np.array(

@@ -1,8 +1,4 @@
-"""Samples and bytes: write, verify, read. Knows neither media nor models, and imports only numpy.
-
-with ShardWriter(folder, "video-000000", layout) as writer: ...     write one shard
-DatasetFolder(path)                                                  the folder while it is made
-"""
+"""Samples and bytes: write, verify, read. Knows neither media nor models, and imports only numpy."""
 
 from shards.errors import (
     CannotCreate,

@@ -6,14 +6,15 @@ alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shards.canonical_json import json_page
 from shards.hugging_face import front_matter
 
 Json = dict[str, Any]
 _MAX_CAUSES = 30
+_MAX_SIZES = 8
 
 
 def card(manifest: Json) -> str:
@@ -63,7 +64,9 @@ def _layouts(manifest: Json) -> Iterator[str]:
     yield (
         "A *sample* is one clip of one recording. All samples of a *layout* have the same members in the "
         "same order; its shards are `shards/LAYOUT-NUMBER.tar`. A sample's key is the first 16 hex digits of "
-        "its recording's content id, `_`, and the clip's start in nanoseconds after the recording's origin."
+        "its recording's content id, `_`, and the clip's start in nanoseconds after the recording's origin. "
+        "Axes: T time, H and W height and width, K codes of one place, D columns, N bytes; *codes* is how "
+        "many different ones there are per codebook."
     )
     for layout in manifest["layouts"]:
         yield ""
@@ -74,8 +77,8 @@ def _layouts(manifest: Json) -> Iterator[str]:
             f"Shards: {_number(layout['shards'])} ({_size(layout['bytes'])})."
         )
         yield ""
-        yield "| track | medium | encoder | tokens | codebooks | sizes | rate |"
-        yield "|---|---|---|---:|---|---|---|"
+        yield "| track | medium | encoder | axes | codes | rate, Hz | tokens |"
+        yield "|---|---|---|---|---|---|---:|"
         for track in layout["tracks"]:
             yield _track_row(track, layout["tokens"].get(track["name"], 0))
         yield ""
@@ -92,15 +95,23 @@ def _layouts(manifest: Json) -> Iterator[str]:
 
 def _track_row(track: Json, tokens: int) -> str:
     spec = track.get("spec") or {}
-    encoder = f"`{spec['encoder']}` r{spec.get('revision', '?')}" if spec.get("encoder") else "–"
-    sizes = spec.get("codebook_sizes") or []
-    if len(set(sizes)) == 1:
-        books, codes = str(len(sizes)), _number(sizes[0])
-    else:
-        books, codes = str(len(sizes) or "–"), ", ".join(map(_number, sizes[:8])) or "–"
-    rate = track.get("rate") or "native"
-    cells = [track["name"], track.get("medium", ""), encoder, _number(tokens), books, codes, rate]
+    cells = (
+        track["name"],
+        track.get("medium", ""),
+        f"`{spec['encoder']}` r{spec.get('revision', '?')}" if spec.get("encoder") else "–",
+        spec.get("axes") or "–",
+        _sizes(spec.get("codebook_sizes") or []),
+        track.get("rate") or "native",
+        _number(tokens),
+    )
     return f"| {' | '.join(cells)} |"
+
+
+def _sizes(codebook_sizes: list[int]) -> str:
+    if len(set(codebook_sizes)) <= 1:
+        return ", ".join(map(_number, codebook_sizes[:1])) or "–"
+    more = ", …" if len(codebook_sizes) > _MAX_SIZES else ""
+    return ", ".join(map(_number, codebook_sizes[:_MAX_SIZES])) + more
 
 
 def _what(member: str) -> str:
@@ -132,7 +143,7 @@ def _made(manifest: Json) -> Iterator[str]:
     yield f"Configuration, sha256 `{manifest['configuration_digest']}`:"
     yield ""
     yield "```json"
-    yield json.dumps(manifest["configuration"], sort_keys=True, indent=1, ensure_ascii=False)
+    yield json_page(manifest["configuration"]).decode().rstrip()
     yield "```"
     yield ""
     yield (

@@ -63,19 +63,12 @@ class DatasetFolder:
         """
         try:
             self._refuse_foreign()
-            self.path.mkdir(parents=True, exist_ok=True)
             for name in FOLDERS:
-                (self.path / name).mkdir(exist_ok=True)
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise CannotCreate(
-                f"{self.path}: can't be made: {error.strerror}; choose another folder"
-            ) from error
+                (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            if error.errno == 30:  # a read-only file system
-                raise CannotCreate(
-                    f"{self.path}: can't be made: {error.strerror}; choose another folder"
-                ) from error
-            raise
+            if error.errno not in _CANNOT_WRITE_HERE:
+                raise
+            raise CannotCreate(f"{self.path}: {error.strerror}; choose another folder") from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise CannotCreate(f"{self.path}: not writable; choose another folder, or change its permissions")
 
@@ -244,7 +237,7 @@ class DatasetFolder:
 
     def _remove(self, paths: list[Path]) -> list[str]:
         for path in paths:
-            path.unlink()
+            path.unlink(missing_ok=True)  # a worker that outlived its run may have renamed it
         return [path.relative_to(self.path).as_posix() for path in paths]
 
     def _files(self, folder: str) -> Iterator[Path]:

@@ -23,6 +23,8 @@ from shards.folder import FORMAT, DatasetFolder, shard_name
 from shards.keys import recording_number
 
 _SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
 CREATE TABLE recordings (place INTEGER PRIMARY KEY, name TEXT, id TEXT, part INTEGER, status TEXT,
     duplicate_of TEXT, layout TEXT, origin_ns INTEGER, stop_ns INTEGER, clips INTEGER, UNIQUE (name, id));
 CREATE TABLE told_anew (name TEXT, id TEXT, part INTEGER);
@@ -89,10 +91,8 @@ class Ledger:
     @property
     def tasks(self) -> dict[str, int]:
         """Return how many tasks are planned, done and superseded."""
-        planned, superseded = (
-            self._one("SELECT count(*) FROM tasks"),
-            self._one("SELECT count(*) FROM superseded"),
-        )
+        planned = self._one("SELECT count(*) FROM tasks")
+        superseded = self._one("SELECT count(*) FROM superseded")
         return {"planned": planned - superseded, "done": self._done, "superseded": superseded}
 
     @property
@@ -199,18 +199,18 @@ class Ledger:
         return number
 
     def _read_layout(self, layout: Json) -> None:
-        self.layouts.setdefault(
-            layout["name"],
-            {
-                "layout": layout,
-                "samples": 0,
-                "shards": 0,
-                "bytes": 0,
-                "seconds_ns": 0,
-                "tokens": {track["name"]: 0 for track in layout["tracks"]},
-                "provenance": {},
-            },
-        )
+        known = self.layouts.get(layout["name"])
+        if known is not None and known["layout"] != layout:
+            raise self._damaged(f"layout {layout['name']!r} is planned twice, and differently")
+        self.layouts[layout["name"]] = {
+            "layout": layout,
+            "samples": 0,
+            "shards": 0,
+            "bytes": 0,
+            "seconds_ns": 0,
+            "tokens": {track["name"]: 0 for track in layout["tracks"]},
+            "provenance": {},
+        }
 
     def _read_recording(self, line: Json, part: int) -> None:
         name, content_id = line["recording"], line["id"]
@@ -240,13 +240,13 @@ class Ledger:
     def _read_records(self) -> None:
         digest = hashlib.sha256()
         self._done = 0
-        live = "SELECT task, layout FROM tasks WHERE task NOT IN (SELECT task FROM superseded) ORDER BY task"
-        done = self._folder.tasks_done()
-        known = {task for (task,) in self._db.execute("SELECT task FROM tasks")}
-        if done - known:
-            raise self._damaged(f"records/{min(done - known):06d}.json is of a task that is not in the plan")
-        for task, layout in self._db.execute(live).fetchall():
-            if task not in done:
+        planned = "SELECT layout, task IN (SELECT task FROM superseded) FROM tasks WHERE task = ?"
+        for task in sorted(self._folder.tasks_done()):
+            row = self._db.execute(planned, (task,)).fetchone()
+            if row is None:
+                raise self._damaged(f"records/{task:06d}.json is of a task that is not in the plan")
+            layout, superseded = row
+            if superseded:
                 continue
             record, sha256 = self._folder.read_record_and_hash(task)
             digest.update(f"{task:06d}.json {sha256}\n".encode())

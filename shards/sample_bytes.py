@@ -85,7 +85,7 @@ class SampleEncoder:
         key: bytes,
         values: Sequence[Value],
         offset: int,
-        pieces: list[bytes | memoryview],
+        pieces: list[Piece],
         row: list[int],
     ) -> None:
         """Append the bytes of all members to `pieces`, and where their data will stand to `row`."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shards.errors import MissingPackage
+from shards.errors import MissingPackage, ShardsError
 from shards.npy import npy_view
 from shards.reader import open_dataset
 
@@ -26,6 +26,7 @@ def as_webdataset(path: Path | str, layout: str | None = None, **options: Any) -
         MissingPackage: `webdataset` is not installed.
         NotADataset: no finished dataset is there.
         UnknownName: there is no such layout.
+        ShardsError: the folder's path holds a `?` or `#`.
     """
     try:
         import webdataset
@@ -34,6 +35,8 @@ def as_webdataset(path: Path | str, layout: str | None = None, **options: Any) -
 
     dataset = open_dataset(path)
     shards = [str(shard.path) for shard in dataset.shards(layout)]
+    if set("?#") & set(str(path)):
+        raise ShardsError(f"{path}: webdataset cuts a path at ? and #; rename the folder, or link to it")
     defaults = {"shardshuffle": False, "empty_check": False}
     return webdataset.WebDataset(shards, **defaults | options).map(decode_fields)
 

@@ -20,7 +20,7 @@ def run_example(*words: str | Path, expect: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / words[0]), *map(str, words[1:])],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        text=True, timeout=280, check=False,
+        text=True, timeout=850, check=False,
     )  # fmt: skip
     assert done.returncode == expect, done.stdout
     return done.stdout
@@ -125,6 +125,7 @@ def _expected_pitch(joints: dict[int, object]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_runs_from_end_to_end(tmp_path: Path) -> None:
     """All steps end as expected, the film is there, and the demo can be run again."""
     said = run_example("demo.py", tmp_path / "demo")

@@ -1,24 +1,27 @@
 """Runs jobs in processes of this machine, blind to what they do.
 
 A job is a function's name and a JSON object; a result is a JSON object. Nothing else crosses the
-border, so nothing that a recording holds is ever unpickled. Workers are spawned, one job at a time
-each; one that dies is replaced, and its job comes back as died.
+border, so nothing that a recording holds is ever unpickled. Workers are fresh interpreters that run
+one job at a time each; one that dies is replaced, and its job comes back as died. They import what
+their jobs name, never the caller's script: it needs no `if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import multiprocessing
 import os
 import signal
+import socket
+import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Literal
 
 Progress = Callable[[dict[str, Any]], None]
@@ -26,6 +29,9 @@ Progress = Callable[[dict[str, Any]], None]
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """One worker is one thread: results must not depend on how many cores a machine has."""
+
+WORKER = "from ingest.engine.local import work; work()"
+"""What a worker's interpreter runs, with its end of the pipe and its parent's id as arguments."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Engine:
     """
 
     def __init__(self, workers: int, on_progress: Progress | None = None) -> None:
+        if workers < 0:
+            raise ValueError(f"the number of workers must be at least 0, got {workers}")
         self._count = workers
         self._on_progress = on_progress or (lambda _: None)
         self._workers: list[_Worker] = []
@@ -70,64 +78,65 @@ class Engine:
     def close(self) -> None:
         """End the processes at once; what they were doing is lost."""
         for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
             worker.end()
         self._workers = []
 
-    def run(self, jobs: Iterator[Job], in_order: bool = False) -> Iterator[Outcome]:
+    def run(self, jobs: Iterable[Job], in_order: bool = False) -> Iterator[Outcome]:
         """Yield the outcome of every job, as they end or in the order they were given.
 
-        Jobs are taken from the iterator when a worker is free; few more than there are workers are
-        under way or waiting to be yielded.
+        A job is taken from the iterator as soon as a worker is free for it, before outcomes are handed
+        over; few more than there are workers are under way or waiting to be yielded.
         """
+        jobs = iter(jobs)
         if self._count == 0:
             yield from (self._here(job) for job in jobs)
             return
-        jobs = iter(jobs)
         waiting: deque[_Ticket] = deque()
         exhausted = False
-        while True:
-            while not exhausted and len(waiting) < 4 * self._count:
-                worker = self._free_worker()
-                if worker is None:
-                    break
+        while waiting or not exhausted:
+            while not exhausted and len(waiting) < 4 * self._count and self._has_room():
                 job = next(jobs, None)
                 if job is None:
                     exhausted = True
-                    break
-                ticket = _Ticket(job)
-                waiting.append(ticket)
-                worker.start(ticket)
-            if exhausted and not waiting:
-                return
+                else:
+                    waiting.append(_Ticket(job))
+                    self._free_worker().start(waiting[-1])
             ready = _ready(waiting, in_order)
-            if not ready:
+            if not ready and (waiting or not exhausted):
                 self._listen()
             yield from ready
 
-    def _free_worker(self) -> _Worker | None:
-        for worker in self._workers:
-            if worker.ticket is None:
+    def _has_room(self) -> bool:
+        return len(self._workers) < self._count or any(worker.ticket is None for worker in self._workers)
+
+    def _free_worker(self) -> _Worker:
+        for worker in [worker for worker in self._workers if worker.ticket is None]:
+            if worker.process.poll() is None:
                 return worker
-        if len(self._workers) < self._count:
-            self._workers.append(_Worker())
-            return self._workers[-1]
-        return None
+            self._workers.remove(worker)  # it died with nothing to do
+            worker.end()
+        self._workers.append(_Worker())
+        return self._workers[-1]
 
     def _listen(self) -> None:
-        busy = {worker.connection: worker for worker in self._workers if worker.ticket}
-        for connection in wait(list(busy)):
-            worker = busy[connection]  # type: ignore[index]
+        """Wait until a worker has something to say, and take it in."""
+        busy = {worker.connection.fileno(): worker for worker in self._workers if worker.ticket}
+        assert busy, "a job that is waited for is with a worker"
+        for said in wait(busy):
+            worker = busy[said]  # type: ignore[index]
             message = worker.hear()
-            if message is not None and message["kind"] == "progress":
-                self._on_progress(message["result"])
-            elif message is None:
+            if message is None:
                 self._workers.remove(worker)
+            elif message["kind"] == "progress":
+                self._on_progress(message["result"])
 
     def _here(self, job: Job) -> Outcome:
-        try:
-            return Outcome(job, "done", call(job, self._on_progress), peak_rss_bytes())
-        except Exception as error:
-            return Outcome(job, "failed", _told(error))
+        """Run a job in this process; what goes in and comes out is copied, as if it crossed the border."""
+        argument = json.loads(_pack(job.argument))
+        kind, result = _tried(Job(job.function, argument), self._on_progress)
+        return Outcome(job, kind, result, peak_rss_bytes())
 
 
 class _Ticket:
@@ -154,20 +163,23 @@ class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, os.getpid()), daemon=True)
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # read when the libraries are loaded
+        ours, theirs = socket.socketpair()
+        environment = {
+            **os.environ,
+            **dict.fromkeys(ONE_THREAD, "1"),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        command = [sys.executable, "-P", "-c", WORKER, str(theirs.fileno()), str(os.getpid())]
+        # Ctrl-C is for the parent, which ends us: a process begins with its parent's blocked signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self.process.start()
+            self.process = subprocess.Popen(  # noqa: S603
+                command, env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            )
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-        theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+        self.connection = Connection(ours.detach())
         self.ticket: _Ticket | None = None
 
     def start(self, ticket: _Ticket) -> None:
@@ -175,7 +187,7 @@ class _Worker:
         job = ticket.job
         try:
             self.connection.send_bytes(_pack({"function": job.function, "argument": job.argument}))
-        except OSError:  # it died while idle: hear() will say so
+        except OSError:  # it has just died: hear() will say so
             return
 
     def hear(self) -> dict[str, Any] | None:
@@ -184,9 +196,7 @@ class _Worker:
         try:
             message: dict[str, Any] = json.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
-            self.process.join(timeout=5)
-            how = _how_it_died(self.process.exitcode)
-            self.ticket.outcome = Outcome(self.ticket.job, "died", {"error": how})
+            self.ticket.outcome = Outcome(self.ticket.job, "died", {"error": self._how_it_died()})
             self.ticket = None
             self.end()
             return None
@@ -199,23 +209,24 @@ class _Worker:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.join(timeout=5)
+        self.process.wait()
         self.connection.close()
 
+    def _how_it_died(self) -> str:
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "the worker process closed its pipe and went on"
+        if code >= 0:
+            return f"the worker process ended with exit code {code}"
+        name = "killed (out of memory?)" if -code == signal.SIGKILL else signal.strsignal(-code)
+        return f"the worker process died: {name or f'signal {-code}'}"
 
-def _how_it_died(code: int | None) -> str:
-    if code is None:
-        return "the worker process hung while ending"
-    if code < 0:
-        names = {signal.SIGKILL: "killed (out of memory?)", signal.SIGSEGV: "segmentation fault"}
-        return f"the worker process died: {names.get(signal.Signals(-code), signal.Signals(-code).name)}"
-    return f"the worker process ended with exit code {code}"
 
-
-def _work(connection: Connection, parent: int) -> None:
-    """Run jobs until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    _die_with_parent(parent)
+def work() -> None:
+    """Run jobs until the other end closes: the whole life of a worker."""
+    connection = Connection(int(sys.argv[1]))
+    _die_with_parent(int(sys.argv[2]))
 
     def tell(kind: str, result: dict[str, Any]) -> None:
         connection.send_bytes(_pack({"kind": kind, "result": result, "peak_rss_bytes": peak_rss_bytes()}))
@@ -225,13 +236,21 @@ def _work(connection: Connection, parent: int) -> None:
             message = json.loads(connection.recv_bytes())
         except (EOFError, OSError):
             return
+        job = Job(message["function"], message["argument"])
+        outcome = _tried(job, lambda report: tell("progress", report))
         try:
-            job = Job(message["function"], message["argument"])
-            tell("done", call(job, lambda report: tell("progress", report)))
+            tell(*outcome)
         except BrokenPipeError:
             return
-        except Exception as error:
-            tell("failed", _told(error))
+
+
+def _tried(job: Job, progress: Progress) -> tuple[Literal["done", "failed"], dict[str, Any]]:
+    """Run a job in this process; return what became of it, as values that JSON can hold."""
+    try:
+        result: dict[str, Any] = json.loads(_pack(call(job, progress)))
+    except Exception as error:
+        return "failed", _told(error)
+    return "done", result
 
 
 def call(job: Job, progress: Progress) -> dict[str, Any]:
@@ -242,8 +261,13 @@ def call(job: Job, progress: Progress) -> dict[str, Any]:
 
 
 def _told(error: Exception) -> dict[str, Any]:
-    words = str(error) or type(error).__name__
-    return {"error": words, "type": type(error).__name__, "traceback": traceback.format_exc()}
+    told = {
+        "error": str(error) or type(error).__name__,
+        "type": type(error).__name__,
+        "traceback": traceback.format_exc(),
+    }
+    # a path can hold bytes that are no text
+    return {key: text.encode("utf-8", "backslashreplace").decode() for key, text in told.items()}
 
 
 def _pack(message: dict[str, Any]) -> bytes:
@@ -252,10 +276,14 @@ def _pack(message: dict[str, Any]) -> bytes:
 
 def peak_rss_bytes() -> int:
     """Return the largest resident memory that this process has had."""
+    if sys.platform == "linux":  # there, getrusage counts what the parent had when we began
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes elsewhere
 
 
 def _die_with_parent(parent: int) -> None:

@@ -1,12 +1,13 @@
 """Frames on a grid: at each grid time the last frame whose time is at or before it.
 
-frames       |a      |b  |c          |d
-grid       ^       ^       ^       ^
-gives     none     a       c       c      (b is decoded, never converted)
+frames       |a      |b  |c      |lost     |d
+grid       ^       ^       ^       ^       ^
+gives     none     a       c      none    none   (b is decoded, never converted)
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -23,13 +24,13 @@ class PictureSampler:
     """Samples one picture track.
 
     Args:
-        track: the track; its `max_age_ns` (0: until the next frame) and `stop_ns` bound how long a
-            frame is shown.
+        track: the track. In a file its last frame is shown until its `stop_ns`; in a bag a frame is
+            shown until it is older than `max_age_ns` (0: until the next one, however long).
         windows: the clips, in order, not overlapping.
         rate: grid times per second.
         size: edge of the square frames, in pixels.
         how: crop, pad or stretch.
-        report: told of frames that were wanted but could not be converted.
+        report: told of frames that were wanted but could not be converted, and of those passed over.
     """
 
     def __init__(
@@ -43,40 +44,52 @@ class PictureSampler:
         self._report = report
         self._current: Picture | None = None
         self._converted: np.ndarray | None = None
-        self._frames: list[np.ndarray] = []
-        self._times: list[int] = []
-        self._at = 0
-        self._grid = self._grid_of(0)
-        self._step = 0
-        self._pending: list[tuple[Window, PictureClip]] = []
+        self._missing: list[int] = []
+        """Times of frames that can't be had, none before the current one; a heap."""
+        self._at = -1
+        self._next_window()
 
     def push(self, picture: Picture) -> list[tuple[Window, PictureClip]]:
         """Take the next frame; frames come in the order they are shown."""
         if self._current is not None and picture.time_ns < self._current.time_ns:
-            return []  # a clock that jumps back: what was shown already stays
+            self._pass_over(picture.time_ns)
+            return []
         done = self._show_until(picture.time_ns)
         self._current, self._converted = picture, None
+        while self._missing and self._missing[0] <= picture.time_ns:
+            heapq.heappop(self._missing)
         return done
 
     def lost(self, start_ns: int) -> None:
-        """End the current frame where the next one should have been."""
-        if self._current is not None and start_ns > self._current.time_ns:
-            self._pending = self._show_until(start_ns)
-            self._current = self._converted = None
+        """Let the frame before this time be shown no longer. Frames from before it may still come: a
+        decoder that reorders holds some of them back.
+        """
+        if self._current is None or start_ns > self._current.time_ns:
+            heapq.heappush(self._missing, start_ns)
 
     def finish(self) -> list[tuple[Window, PictureClip]]:
         """Show the last frame for as long as the track lasts."""
         return self._show_until(None)
 
-    def _grid_of(self, at: int) -> list[int]:
-        if at >= len(self._windows):
-            return []
-        window = self._windows[at]
-        return [int(t) for t in grid_times(window.start_ns, window.length_ns, self._rate)]
+    def _next_window(self) -> None:
+        self._at += 1
+        self._grid: list[int] = []
+        if self._at < len(self._windows):
+            window = self._windows[self._at]
+            self._grid = grid_times(window.start_ns, window.length_ns, self._rate).tolist()
+        self._step = 0
+        self._times: list[int] = []
+        self._frames = np.empty((len(self._grid), self._size, self._size, 3), np.uint8)
+
+    def _pass_over(self, time_ns: int) -> None:
+        """Say that a clock jumped back: what was shown already stays."""
+        if self._windows and self._windows[0].start_ns <= time_ns < self._windows[-1].stop_ns:
+            cause = "a frame whose time is before that of the frame before it: passed over"
+            self._report(Incident("note", cause, self._track.name, time_ns, time_ns + 1))
 
     def _show_until(self, until_ns: int | None) -> list[tuple[Window, PictureClip]]:
         """Fill grid times before `until_ns` (None: all that are left) with the current frame."""
-        done, self._pending = self._pending, []
+        done = []
         while self._at < len(self._windows):
             while self._step < len(self._grid) and (until_ns is None or self._grid[self._step] < until_ns):
                 self._take(self._grid[self._step])
@@ -84,42 +97,46 @@ class PictureSampler:
             if self._step < len(self._grid):
                 break
             done.append((self._windows[self._at], self._clip(self._windows[self._at])))
-            self._at += 1
-            self._grid, self._step = self._grid_of(self._at), 0
+            self._next_window()
         return done
 
     def _take(self, time_ns: int) -> None:
         picture = self._current
-        if picture is None or picture.time_ns > time_ns or time_ns >= self._track.stop_ns:
-            return
-        if self._track.max_age_ns and time_ns - picture.time_ns > self._track.max_age_ns:
+        if picture is None or not self._is_shown(picture.time_ns, time_ns):
             return
         if self._converted is None:
             self._converted = self._convert(picture)
         if self._converted is not None:
-            self._frames.append(self._converted)
+            self._frames[len(self._times)] = self._converted
             self._times.append(picture.time_ns)
 
+    def _is_shown(self, since_ns: int, time_ns: int) -> bool:
+        """Say whether the current frame, which began at `since_ns`, is still valid at a time."""
+        if time_ns < since_ns or (self._missing and self._missing[0] <= time_ns):
+            return False
+        track = self._track
+        if track.clock is None and time_ns >= track.stop_ns:
+            return False
+        return not track.max_age_ns or time_ns - since_ns <= track.max_age_ns
+
     def _convert(self, picture: Picture) -> np.ndarray | None:
-        geometry = fit(
-            picture.width,
-            picture.height,
-            self._size,
-            self._how,
-            aspect=Fraction(self._track.sample_aspect),
-            rotation=self._track.rotation,
-            mirrored=self._track.mirrored,
-        )
         try:
+            geometry = fit(
+                picture.width,
+                picture.height,
+                self._size,
+                self._how,
+                aspect=Fraction(self._track.sample_aspect),
+                rotation=self._track.rotation,
+                mirrored=self._track.mirrored,
+            )
             return arrange(picture.rgb(geometry.scaled_width, geometry.scaled_height), geometry)
         except CannotDecode as error:
             stop_ns = picture.stop_ns or picture.time_ns + max(1, self._track.period_ns)
             self._report(Incident("failure", str(error), self._track.name, picture.time_ns, stop_ns))
-            self._current = None
+            heapq.heappush(self._missing, picture.time_ns)
             return None
 
     def _clip(self, window: Window) -> PictureClip:
-        frames, times = self._frames, self._times
-        self._frames, self._times = [], []
-        stacked = np.stack(frames) if frames else np.zeros((0, self._size, self._size, 3), np.uint8)
-        return PictureClip(stacked, np.array(times, np.int64) - window.start_ns)
+        times_ns = np.array(self._times, np.int64) - window.start_ns
+        return PictureClip(self._frames[: len(times_ns)], times_ns)  # the rest was never touched

@@ -7,7 +7,8 @@
     mean     when the grid is coarser than the values: the average over one step around the grid time
 
 Nothing is invented: where the neighbours are further apart than the maximum age and the last value
-is older than it, the answer is NaN.
+is older than it, the answer is NaN. What stands at one time depends only on the values around it, to
+the last bit: not on how much else is known of the track.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from ingest.timing import index_at_or_before
 
 FOREVER_NS = 2**62
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def resample(
@@ -34,54 +36,73 @@ def resample(
     """Put the values of one track onto a grid.
 
     Args:
-        times_ns: int64 [N], in any order; of equal times the last row counts.
-        values: float64 [N, D]; NaN where a row lacks the column.
+        times_ns: int64 [N], in any order; of equal times the last row that knows a column counts.
+        values: float64 [N, D]; NaN where a row lacks the column. What float32 can't hold (infinity, a
+            driver's mark for "no limit") is no value either, nor is a quaternion of length 0.
         kinds: `linear`, `last` or `slerp` per column.
         quaternions: x, y, z, w column indices of each quaternion.
         grid_ns: int64 [K], non-decreasing.
         step_ns: distance of the grid times.
         period_ns: median distance of the values; a step of 1.5 periods or more averages.
-        max_age_ns: how old a value may be; 0: without limit.
+        max_age_ns: how old a value may be, and still be valid; 0: without limit.
 
     Returns:
-        float32 [K, D], NaN where nothing is known.
+        float32 [K, D], NaN where nothing is known. Quaternions have length 1, and a w that is not
+        negative.
     """
     result = np.full((len(grid_ns), values.shape[1]), np.nan)
-    if not len(times_ns) or not len(grid_ns):
-        return result.astype(np.float32)
     order = np.argsort(times_ns, kind="stable")
-    times_ns, values = times_ns[order], values[order]
+    times_ns, values = times_ns[order], _representable(values[order])
     age_ns = max_age_ns or FOREVER_NS
     averages = bool(period_ns) and 2 * step_ns >= 3 * period_ns
-    in_quaternion = {column for group in quaternions for column in group}
     for group in quaternions:
         columns = list(group)
-        known = np.isfinite(values[:, columns]).all(axis=1)
-        if known.any():
-            result[:, columns] = _quaternion(
-                times_ns[known], values[known][:, columns], grid_ns, step_ns, age_ns, averages
-            )
-    for columns, known in _same_gaps(values, [c for c in range(values.shape[1]) if c not in in_quaternion]):
-        at_ns, of = times_ns[known], values[known]
-        discrete = [c for c in columns if kinds[c] == "last"]
-        smooth = [c for c in columns if kinds[c] != "last"]
-        if discrete:
-            result[:, discrete] = _last(at_ns, of[:, discrete], grid_ns, age_ns)
-        if smooth:
-            result[:, smooth] = _linear(at_ns, of[:, smooth], grid_ns, age_ns)
+        turned = (values[:, columns] != 0).any(axis=1, keepdims=True)
+        at_ns, q = _known_rows(times_ns, np.where(turned, values[:, columns], np.nan))
+        if len(at_ns):
+            result[:, columns] = _quaternion(at_ns, q, grid_ns, step_ns, age_ns, averages)
+    in_quaternion = {column for group in quaternions for column in group}
+    for columns in _same_gaps(values, [c for c in range(values.shape[1]) if c not in in_quaternion]):
+        at_ns, of = _known_rows(times_ns, values[:, columns])
+        if not len(at_ns):
+            continue
+        discrete = [kinds[c] == "last" for c in columns]
+        smooth = np.logical_not(discrete)
+        if any(discrete):
+            result[:, np.compress(discrete, columns)] = _last(at_ns, of[:, discrete], grid_ns, age_ns)
+        if smooth.any():
+            sampled = _linear(at_ns, of[:, smooth], grid_ns, age_ns)
             if averages:
                 mean = _mean(at_ns, of[:, smooth], grid_ns, step_ns)
-                result[:, smooth] = np.where(np.isnan(mean), result[:, smooth], mean)
+                sampled = np.where(np.isnan(mean), sampled, mean)
+            result[:, np.compress(smooth, columns)] = sampled
     return result.astype(np.float32)
 
 
-def _same_gaps(values: np.ndarray, columns: list[int]) -> list[tuple[list[int], np.ndarray]]:
+def as_float32(values: np.ndarray) -> np.ndarray:
+    """Return values as float32; NaN where float32 can't hold them."""
+    return _representable(values).astype(np.float32)
+
+
+def _representable(values: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
+
+
+def _same_gaps(values: np.ndarray, columns: list[int]) -> list[list[int]]:
     """Group columns that are known in the same rows, so that each group is handled at once."""
     known = np.isfinite(values)
     groups: dict[bytes, list[int]] = {}
     for column in columns:
         groups.setdefault(known[:, column].tobytes(), []).append(column)
-    return [(group, known[:, group[0]]) for group in groups.values() if known[:, group[0]].any()]
+    return list(groups.values())
+
+
+def _known_rows(times_ns: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows in which all of these columns are known, one per time."""
+    known = np.isfinite(values).all(axis=1)
+    times_ns, values = times_ns[known], values[known]
+    last_of_equal = np.append(times_ns[1:] != times_ns[:-1], True)[: len(times_ns)]
+    return times_ns[last_of_equal], values[last_of_equal]
 
 
 def _neighbours(
@@ -118,19 +139,19 @@ def _mean(times_ns: np.ndarray, values: np.ndarray, grid_ns: np.ndarray, step_ns
     """
     low = np.searchsorted(times_ns, grid_ns - step_ns // 2, side="left")
     high = np.searchsorted(times_ns, grid_ns - step_ns // 2 + step_ns, side="left")
-    count = high - low
-    base = values[0]
-    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values - base, axis=0)])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count[:, None] > 0, base + (total[high] - total[low]) / count[:, None], np.nan)
+    count = (high - low)[:, None]
+    # each sum is made of its own rows (a difference of running sums would depend on all before)
+    padded = np.append(values, np.zeros((1, values.shape[1])), axis=0)
+    total = np.add.reduceat(padded, np.stack([low, high], axis=1).ravel(), axis=0)[::2]
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _quaternion(
     times_ns: np.ndarray, q: np.ndarray, grid_ns: np.ndarray, step_ns: int, age_ns: int, averages: bool
 ) -> np.ndarray:
     """Interpolate unit quaternions; the sign of neighbours is aligned first (q and -q are one turn)."""
-    norm = np.linalg.norm(q, axis=1, keepdims=True)
-    q = np.divide(q, norm, out=np.zeros_like(q), where=norm > 0)
+    q = q / np.abs(q).max(axis=1, keepdims=True)  # so that no square is too small or too large
+    q = q / np.linalg.norm(q, axis=1, keepdims=True)
     flips = np.cumprod(np.concatenate([[1.0], np.where((q[1:] * q[:-1]).sum(axis=1) < 0, -1.0, 1.0)]))
     q = q * flips[:, None]
     before, after, share, known = _neighbours(times_ns, grid_ns, age_ns)
@@ -142,12 +163,22 @@ def _quaternion(
     safe = np.where(near, 1.0, sine)
     weight_a = np.where(near, 1 - share, np.sin((1 - share) * angle) / safe)
     weight_b = np.where(near, share, np.sin(share * angle) / safe)
-    mixed = a * weight_a[:, None] + b * weight_b[:, None]
+    mixed = np.where(known[:, None], a * weight_a[:, None] + b * weight_b[:, None], np.nan)
     if averages:
         mean = _mean(times_ns, q, grid_ns, step_ns)
         mixed = np.where(np.isnan(mean), mixed, mean)
     length = np.linalg.norm(mixed, axis=1, keepdims=True)
     mixed = np.divide(mixed, length, out=np.full_like(mixed, np.nan), where=length > 1e-9)
-    # one sign for one turn, whatever came before: w is not negative
-    mixed = np.where(mixed[:, 3:4] < 0, -mixed, mixed)
-    return np.where(known[:, None], mixed, np.nan)
+    return np.asarray(mixed * _upper_sign(mixed))
+
+
+def _upper_sign(q: np.ndarray) -> np.ndarray:
+    """Return for each quaternion [K, 4] the sign [K, 1] that makes w positive; where w is 0 z, y, x.
+
+    One sign for one turn, whatever came before.
+    """
+    signs = np.sign(q)
+    sign = signs[:, 3]
+    for column in (2, 1, 0):
+        sign = np.where(sign == 0, signs[:, column], sign)
+    return np.asarray(sign)[:, None]

@@ -9,15 +9,18 @@ import numpy as np
 
 from ingest.recording import Rows, Track
 from ingest.sampling.clip import SignalClip, Window
-from ingest.sampling.resampling import FOREVER_NS, resample
+from ingest.sampling.resampling import FOREVER_NS, as_float32, resample
 from ingest.timing import NS, grid_times
+
+SMALLEST_HEAP = 4096
+"""Rows that are gathered before those that nothing needs any more are dropped."""
 
 
 class SignalSampler:
     """Samples one signal track.
 
-    Only rows that a clip still needs are kept: one maximum age around it, and the last row before
-    (held topics have no maximum age).
+    Only rows that a clip still needs are kept: one maximum age around it, and of held topics, which
+    have no maximum age, the last values before it.
 
     Args:
         track: the track, with its policies and maximum age.
@@ -37,22 +40,30 @@ class SignalSampler:
         self._windows = list(windows)
         self._rate = rate
         self._columns = list(range(len(track.columns))) if columns is None else list(columns)
-        self._times: list[np.ndarray] = []
-        self._values: list[np.ndarray] = []
-        self._latest_ns = -FOREVER_NS
-        self._at = 0
+        self._step_ns = int(NS / rate) if rate else 0
         clock = track.clock
         jitter_ns = clock.offset_max_ns - clock.offset_min_ns if clock else 0
-        self._wait_ns = track.max_age_ns + max(0, jitter_ns) + self._step_ns()
+        self._wait_ns = track.max_age_ns + jitter_ns + self._step_ns
+        """How far from a clip a row can be that it needs, or that may come later than it."""
+        self._at = 0
+        self._latest_ns = -FOREVER_NS
+        self._times = [np.zeros(0, np.int64)]
+        self._values = [np.zeros((0, len(track.columns)))]
+        self._row_count = 0
+        self._fullness = SMALLEST_HEAP
 
     def push(self, rows: Rows) -> list[tuple[Window, SignalClip]]:
         """Take rows, in roughly time order."""
-        if not len(rows.times_ns):
+        if self._at == len(self._windows) or not len(rows.times_ns):
             return []
         self._times.append(rows.times_ns)
         self._values.append(rows.values)
+        self._row_count += len(rows.times_ns)
         self._latest_ns = max(self._latest_ns, int(rows.times_ns.max()))
-        return self._completed(self._latest_ns - self._wait_ns)
+        done = self._completed(self._latest_ns - self._wait_ns)
+        if self._row_count > self._fullness:  # before the first clip: a source may begin anywhere
+            self._forget(*self._gathered())
+        return done
 
     def lost(self, start_ns: int) -> None:
         """A lost message leaves a gap, which the maximum age bounds."""
@@ -61,11 +72,8 @@ class SignalSampler:
         """Return the clips that are left."""
         return self._completed(FOREVER_NS)
 
-    def _step_ns(self) -> int:
-        return int(NS / self._rate) if self._rate else 0
-
     def _completed(self, until_ns: int) -> list[tuple[Window, SignalClip]]:
-        if self._at >= len(self._windows) or self._windows[self._at].stop_ns >= until_ns:
+        if self._at == len(self._windows) or self._windows[self._at].stop_ns >= until_ns:
             return []
         times, values = self._gathered()
         done = []
@@ -73,36 +81,32 @@ class SignalSampler:
             window = self._windows[self._at]
             done.append((window, self._clip(window, times, values)))
             self._at += 1
-        if self._at < len(self._windows):
-            self._forget(times, values, self._windows[self._at].start_ns)
+        self._forget(times, values)
         return done
 
     def _gathered(self) -> tuple[np.ndarray, np.ndarray]:
-        if not self._times:
-            return np.zeros(0, np.int64), np.zeros((0, len(self._track.columns)))
+        """Return all rows that are kept, sorted by time; equal times stay in the order they came."""
         times, values = np.concatenate(self._times), np.concatenate(self._values)
         order = np.argsort(times, kind="stable")
         return times[order], values[order]
 
-    def _forget(self, times: np.ndarray, values: np.ndarray, start_ns: int) -> None:
-        """Drop rows that the clip at `start_ns` and later ones can't need."""
-        first = int(np.searchsorted(times, start_ns - self._wait_ns, side="left"))
-        if not self._track.max_age_ns:
-            # what is held: per column the last value before the clip, folded into one row
-            first = int(np.searchsorted(times, start_ns - self._step_ns(), side="right"))
-            held = _last_known(values[:first])
-            if first and held is not None:
-                self._times = [times[first - 1 : first], times[first:]]
-                self._values = [held[None], values[first:]]
-                return
-        self._times, self._values = [times[first:]], [values[first:]]
+    def _forget(self, times: np.ndarray, values: np.ndarray) -> None:
+        """Keep the rows that a clip to come can need; of held topics, what holds before them as one."""
+        first = len(times)
+        if self._at < len(self._windows):
+            needed_ns = min(self._windows[self._at].start_ns, self._latest_ns) - self._wait_ns
+            first = int(np.searchsorted(times, needed_ns, side="left"))
+        held = 1 if first and not self._track.max_age_ns else 0
+        self._times = [times[first - held : first], times[first:].copy()]
+        self._values = [_last_known(values[:first])[:held], values[first:].copy()]
+        self._row_count = len(times) - first + held
+        self._fullness = max(SMALLEST_HEAP, 2 * self._row_count)
 
     def _clip(self, window: Window, times: np.ndarray, values: np.ndarray) -> SignalClip:
-        inside = (times >= window.start_ns) & (times < window.stop_ns)
+        first, after = np.searchsorted(times, (window.start_ns, window.stop_ns), side="left").tolist()
         if self._rate is None:
-            native = values[inside][:, self._columns].astype(np.float32)
-            return SignalClip(native, times[inside] - window.start_ns)
-        grid = grid_times(window.start_ns, window.length_ns, self._rate)
+            native = as_float32(values[first:after, self._columns])
+            return SignalClip(native, times[first:after] - window.start_ns)
         track = self._track
         held = not track.max_age_ns  # a command holds until the next one: nothing lies between them
         sampled = resample(
@@ -110,18 +114,18 @@ class SignalSampler:
             values,
             ["last"] * len(track.kinds) if held else track.kinds,
             () if held else track.quaternions,
-            grid,
-            self._step_ns(),
+            grid_times(window.start_ns, window.length_ns, self._rate),
+            self._step_ns,
             track.period_ns,
             track.max_age_ns,
         )
-        return SignalClip(sampled[:, self._columns], fresh=bool(inside.any()))
+        return SignalClip(sampled[:, self._columns], fresh=first < after)
 
 
-def _last_known(values: np.ndarray) -> np.ndarray | None:
-    """Return per column the last value that is not NaN; None without rows."""
+def _last_known(values: np.ndarray) -> np.ndarray:
+    """Return per column the last value that is not NaN, as [1, D]; without rows [0, D]."""
     if not len(values):
-        return None
+        return values
     known = np.isfinite(values)
     last = len(values) - 1 - np.argmax(known[::-1], axis=0)
-    return np.asarray(values[last, np.arange(values.shape[1])])
+    return np.asarray(values[last, np.arange(values.shape[1])])[None]

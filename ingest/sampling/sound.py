@@ -62,14 +62,15 @@ class SoundSampler:
         self._rate = sample_rate
         self._channels = channels
         self._make_resampler = make_resampler
+        self._lengths = [grid_count(window.length_ns, Fraction(sample_rate)) for window in windows]
         self._at = 0
-        self._canvas = {}  # type: dict[int, np.ndarray]
-        self._heard = set()  # type: set[int]
+        self._canvas: dict[int, np.ndarray] = {}
+        """Clips of which at least one sample is known."""
         self._segment: _Segment | None = None
 
     def push(self, sound: Sound) -> list[tuple[Window, SoundClip]]:
         """Take the next chunk."""
-        if not sound.samples.shape[1]:
+        if self._at == len(self._windows) or not sound.samples.shape[1]:
             return []
         segment = self._segment
         if segment is None or not segment.continues_with(sound):
@@ -94,15 +95,16 @@ class SoundSampler:
             self._segment = None
 
     def _lay(self, segment: _Segment, samples: np.ndarray) -> None:
-        """Copy resampled samples onto the clips they fall into."""
+        """Copy resampled samples onto the clips they fall into; clips given away stay as they were."""
         first, count = segment.given, samples.shape[1]
         segment.given += count
+        if not count:
+            return
         for at in range(self._at, len(self._windows)):
-            window = self._windows[at]
             # where the segment's output sample 0 lies on this clip's grid, rounded to the nearest
-            zero = _round_half_up((segment.start_ns - window.start_ns) * self._rate, NS)
+            zero = _round_half_up((segment.start_ns - self._windows[at].start_ns) * self._rate, NS)
             begin, end = zero + first, zero + first + count
-            length = grid_count(window.length_ns, Fraction(self._rate))
+            length = self._lengths[at]
             if begin >= length:
                 continue
             if end <= 0:
@@ -112,8 +114,6 @@ class SoundSampler:
                 canvas = self._canvas[at] = np.zeros((self._channels, length), np.float32)
             left, right = max(0, begin), min(length, end)
             canvas[:, left:right] = samples[:, left - begin : right - begin]
-            if end <= length:
-                break
 
     def _completed(self, until_ns: int | None) -> list[tuple[Window, SoundClip]]:
         done = []

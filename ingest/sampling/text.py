@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from ingest.recording import Cue
@@ -13,11 +14,14 @@ class TextSampler:
 
     def __init__(self, windows: Sequence[Window]) -> None:
         self._windows = list(windows)
+        self._stops = [window.stop_ns for window in windows]
         self._cues: list[Cue] = []
 
     def push(self, cue: Cue) -> list[tuple[Window, TextClip]]:
-        """Take the next cue. Text is small: clips are given when the reading is over."""
-        if cue.start_ns < self._windows[-1].stop_ns and cue.stop_ns > self._windows[0].start_ns:
+        """Take the next cue. Cues come in any order and text is small: clips are given when the
+        reading is over.
+        """
+        if self._shown_in(cue):
             self._cues.append(cue)
         return []
 
@@ -25,18 +29,18 @@ class TextSampler:
         """Nothing else is touched by a lost cue."""
 
     def finish(self) -> list[tuple[Window, TextClip]]:
-        """Return all clips."""
-        cues = sorted(self._cues, key=lambda cue: (cue.start_ns, cue.stop_ns))
-        return [
-            (
-                window,
-                TextClip(
-                    tuple(
-                        Cue(cue.start_ns - window.start_ns, cue.stop_ns - window.start_ns, cue.text)
-                        for cue in cues
-                        if cue.start_ns < window.stop_ns and cue.stop_ns > window.start_ns
-                    )
-                ),
-            )
-            for window in self._windows
-        ]
+        """Return all clips; their cues are sorted by time, equal ones in the order they came."""
+        shown: list[list[Cue]] = [[] for _ in self._windows]
+        for cue in sorted(self._cues, key=lambda cue: (cue.start_ns, cue.stop_ns)):
+            for at in self._shown_in(cue):
+                origin_ns = self._windows[at].start_ns
+                shown[at].append(Cue(cue.start_ns - origin_ns, cue.stop_ns - origin_ns, cue.text))
+        return [(window, TextClip(tuple(cues))) for window, cues in zip(self._windows, shown, strict=True)]
+
+    def _shown_in(self, cue: Cue) -> range:
+        """Return the places of the windows in which a cue is shown, if only for a moment."""
+        first = after = bisect_right(self._stops, cue.start_ns)
+        stop_ns = max(cue.stop_ns, cue.start_ns + 1)
+        while after < len(self._windows) and self._windows[after].start_ns < stop_ns:
+            after += 1
+        return range(first, after)

@@ -18,20 +18,17 @@ from ingest.decoders.ros_sound import (
 )
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.recording import Incident, Report, Track
-from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Storage
-from ingest.sources.bag_topics import (
+from ingest.sources.bag_plans import (
     PLANS,
     LeftOut,
     SignalPlan,
     SoundPlan,
     TextPlan,
-    Topic,
     TopicPlan,
     UnknownSoundPlan,
-    info_topics,
-    is_sound,
-    left_out,
 )
+from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Storage
+from ingest.sources.bag_topics import Topic, info_topics, is_sound, left_out
 from ingest.sources.bag_types import MessageType, find_type
 
 RECOGNITION_MESSAGES = 64
@@ -120,9 +117,7 @@ class Planner:
         self._distro = distro
         self._audio_formats = audio_formats
         self._report = report
-        self._sound_topics = [
-            topic.channel.topic for topic in topics if is_sound(topic.channel.type_name)
-        ]
+        self._sound_topics = [topic.channel.topic for topic in topics if is_sound(topic.channel.type_name)]
         self._info_topics = {
             topic.channel.topic: topic for topic in topics if topic.channel.type_name == AUDIO_INFO
         }
@@ -160,7 +155,8 @@ class Planner:
 
     def _said_by_sibling(self, topic: Topic) -> str:
         """Return what the AudioInfo of a sound topic says, as the user would; empty where it says
-        nothing."""
+        nothing.
+        """
         for name in info_topics(topic.channel.topic):
             info_topic = self._info_topics.get(name)
             if info_topic is None:

@@ -7,7 +7,8 @@ one named in `metadata.yaml` first, and the first is taken whose layout fits the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,7 @@ AUDIO = {
 }
 """Types that no distribution ships and that Fifth knows. Source: `audio_common_msgs`, ROS 1 and 2."""
 
-Deserialize = Callable[[bytes | memoryview], Any]
-"""Turns a message's bytes into an object with the message's fields; raises `CannotDecode`."""
+_TRANSIENT_LOCAL = re.compile(r"\bdurability['\"]?\s*:\s*['\"]?(1|transient_local)\b")
 
 
 def normal_type_name(name: str) -> str:
@@ -50,9 +50,7 @@ def is_latched(profiles: Any) -> bool:
 
     `durability: 1` and `transient_local` are the two ways in which recorders write it.
     """
-    compact = str(profiles or "").replace(" ", "").lower()
-    words = compact.replace("\\n", "\n").replace(",", "\n").splitlines()
-    return any(word.strip("-{}'\"") in ("durability:1", "durability:transient_local") for word in words)
+    return bool(_TRANSIENT_LOCAL.search(str(profiles or "").lower()))
 
 
 class MessageType:

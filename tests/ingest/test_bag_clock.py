@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def test_stamps_by_batches_equal_stamps_at_once(gaps: list[int], batch: int) -> 
     middle = sorted(gaps)[(len(gaps) - 1) // 2]
     assert stamps.period_ns == max(1, middle)
     limit = 3 * stamps.period_ns
-    wide = [(int(a), int(b)) for a, b in zip(times, times[1:], strict=False) if b - a > limit]
+    wide = [(int(a), int(b)) for a, b in pairwise(times) if b - a > limit]
     found = stamps.gaps(limit)
     assert set(found) <= set(wide)
     assert len(found) == min(100, len(wide))
@@ -120,7 +122,9 @@ def test_header_is_read_wherever_it_is(text: str, wire: str) -> None:
     stamp = store.types["builtin_interfaces/msg/Time"](sec=1_700_000_000, nanosec=999_999_999)
     extra = {"seq": 7} if wire == "ros1" else {}
     header = store.types["std_msgs/msg/Header"](stamp=stamp, frame_id="base", **extra)
-    fields = {"header": header, "x": 1} if "int8" in text else {"before": "some text", "other": header}
+    fields: dict[str, Any] = (
+        {"header": header, "x": 1} if "int8" in text else {"before": "some text", "other": header}
+    )
     message = store.types[kind.name](**fields)
     if wire == "ros1":
         data = bytes(store.serialize_ros1(message, kind.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rosbags.rosbag2 import Reader as Reader2
 
 from ingest.errors import CannotOpen
 from ingest.recording import Incident
+from ingest.sources.bag_chunks import Chunk, Unpacked
 from ingest.sources.bag_files import open_storage
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Series, Storage, merge_by_log_time
 
@@ -33,9 +35,7 @@ def everything(storage: Storage) -> list[Message]:
 
 
 def plain(messages: Sequence[Message], storage: Storage) -> list[tuple[str, int, bytes]]:
-    return [
-        (storage.channels[number].topic, log_ns, bytes(data)) for number, log_ns, data in messages
-    ]
+    return [(storage.channels[number].topic, log_ns, bytes(data)) for number, log_ns, data in messages]
 
 
 def write_numbers(path: Path, stamps: Sequence[tuple[str, int]], compression: str = "") -> Path:
@@ -56,9 +56,7 @@ def test_merging_equals_sorting(streams: list[list[int]]) -> None:
         for place, stamp in enumerate(sorted(streams[number])):
             yield Message(number, stamp, bytes([place]))
 
-    parts = [
-        (min(stamps, default=0), lambda number=number: stream(number)) for number, stamps in enumerate(streams)
-    ]
+    parts = [(min(stamps, default=0), partial(stream, number)) for number, stamps in enumerate(streams)]
     merged = list(merge_by_log_time(parts))
     order = sorted(range(len(streams)), key=lambda number: (min(streams[number], default=0), number))
     expected = [
@@ -78,7 +76,7 @@ def test_merging_opens_late() -> None:
         opened.append(number)
         yield Message(number, 10 * number, b"")
 
-    merged = merge_by_log_time([(10 * number, lambda number=number: stream(number)) for number in range(5)])
+    merged = merge_by_log_time((10 * number, partial(stream, number)) for number in range(5))
     assert next(merged).channel == 0
     assert opened == [0]
     assert next(merged).channel == 1
@@ -101,7 +99,8 @@ def test_windows_and_neighbours(
     topics: set[str],
 ) -> None:
     """A window holds exactly its messages in order, and its neighbours are those just outside, in any
-    order of recording."""
+    order of recording.
+    """
     path = write_numbers(tmp_path_factory.mktemp("bag") / f"a.{ending}", stamps, compression)
     start_ns, stop_ns = START_NS + min(window), START_NS + max(window)
     storage = open_storage(path)
@@ -110,9 +109,7 @@ def test_windows_and_neighbours(
         every = everything(storage)
         assert [message.log_ns for message in every] == sorted(START_NS + at for _, at in stamps)
         expected = [
-            message
-            for message in every
-            if message.channel in wanted and start_ns <= message.log_ns < stop_ns
+            message for message in every if message.channel in wanted and start_ns <= message.log_ns < stop_ns
         ]
         found = list(storage.messages(wanted, start_ns, stop_ns, fail))
         assert plain(found, storage) == plain(expected, storage)
@@ -150,7 +147,12 @@ def test_many_chunks_are_read_one_at_a_time(tmp_path: Path, request: pytest.Fixt
     assert len(storage.chunks) > 40
     reads: list[int] = []
     read = storage._read
-    storage._read = lambda chunk: reads.append(chunk.offset) or read(chunk)
+
+    def counted(chunk: Chunk) -> Unpacked:
+        reads.append(chunk.offset)
+        return read(chunk)  # type: ignore[no-any-return]
+
+    storage._read = counted
     rare = [channel.topic for channel in storage.channels].index("/rare")
     assert len(list(storage.messages([1 - rare], START_NS + 100, START_NS + 120, fail))) == 20
     assert len(reads) <= 4
@@ -230,9 +232,14 @@ def test_latched_topics_are_known(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a.{ending}"
     with make_bag(path) as bag:
         bag.add_topic(
-            "/map", "std_msgs/msg/Int32", latched=True, qos=[qos(QosDurability.TRANSIENT_LOCAL)] if bag.ros == 2 else []
+            "/map",
+            "std_msgs/msg/Int32",
+            latched=True,
+            qos=[qos(QosDurability.TRANSIENT_LOCAL)] if bag.ros == 2 else [],
         )
-        bag.add_topic("/odom", "std_msgs/msg/Int32", qos=[qos(QosDurability.VOLATILE)] if bag.ros == 2 else [])
+        bag.add_topic(
+            "/odom", "std_msgs/msg/Int32", qos=[qos(QosDurability.VOLATILE)] if bag.ros == 2 else []
+        )
         bag.write("/map", "std_msgs/msg/Int32", START_NS, data=1)
         bag.write("/odom", "std_msgs/msg/Int32", START_NS, data=1)
     with closing(open_storage(path)) as storage:

@@ -73,7 +73,8 @@ def test_every_encoding_gives_its_pixel(encoding: str, padding: int) -> None:
     """A picture of one colour has that colour everywhere, padded rows or not."""
     data, step = plane(encoding, padding)
     found = rgb_of(image(encoding, data, step))
-    assert (found.dtype, found.shape) == (np.uint8, (HEIGHT, WIDTH, 3))
+    assert found.dtype == np.uint8
+    assert found.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(found.astype(int) - PIXELS[encoding][1]).max() <= (1 if "yu" in encoding else 0)
 
 
@@ -203,7 +204,7 @@ def test_png_of_16_bits() -> None:
 
 
 def test_compressed_depth() -> None:
-    """compressedDepth has 12 bytes before its PNG; of 32FC1 the PNG holds inverse depth."""
+    """CompressedDepth has 12 bytes before its PNG; of 32FC1 the PNG holds inverse depth."""
     a, b = 100.0, 1.0  # depth = 100 / (value - 1)
     inverse = np.array([[0, 51, 101, 11]], np.uint16)  # none, 2 m, 1 m, 10 m
     data = struct.pack("<iff", 0, a, b) + png_of(inverse)

@@ -253,7 +253,9 @@ def sound_of(
 
 RAMP = (np.arange(32_000) % 30_000).astype("<i2")
 """Two seconds at 16 kHz, every sample telling its place."""
-CHUNKS = [(START_NS + k * S // 100 + k % 3 * 1_000_000, RAMP[160 * k : 160 * (k + 1)].tobytes()) for k in range(200)]
+CHUNKS = [
+    (START_NS + k * S // 100 + k % 3 * 1_000_000, RAMP[160 * k : 160 * (k + 1)].tobytes()) for k in range(200)
+]
 INFO = {"coding_format": "wave", "sample_format": "S16LE", "sample_rate": 16_000, "channels": 1}
 
 

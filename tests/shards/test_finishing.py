@@ -131,8 +131,8 @@ def test_the_card_is_for_people(finished: Path) -> None:
     for words in (
         "Recordings: 7. Samples: 18. Shards: 3",
         "| partial | 1 |",
-        "| video | pictures | `blocks` r1 | 416 | 1 | 1,000 | 8/1 |",
-        "| audio | sound | `bands` r? | 52 | 2 | 200, 100 | 16000/1 |",
+        "| video | pictures | `blocks` r1 | THW | 1,000 | 8/1 | 416 |",
+        "| audio | sound | `bands` r? | – | 200, 100 | 16000/1 | 52 |",
         "| `video.tokens.npy` | codes, time first | uint16 [?, 4, 4] |",
         "Columns of `joints`: `position[lift]`, `position[wrist]`, `position[grip]`.",
         '"clip_seconds": 1',

@@ -209,6 +209,10 @@ DAMAGE: dict[str, tuple[Callable[[DatasetFolder], object], str]] = {
     "another type": (write_record(recordings=5), "lacks or mistypes"),
     "unknown kind": (write_lines({"kind": "x"}), "unknown kind 'x'"),
     "a part missing": (lose_a_part, "plan/000001.jsonl: is missing"),
+    "a layout twice": (
+        write_lines({"kind": "layout", "layout": VIDEO | {"tracks": []}}),
+        "layout 'video' is planned twice, and differently",
+    ),
     "half a task": (write_lines({"kind": "task"}), "lacks or mistypes 'task'"),
     "a task twice": (write_lines(TASK_0), "lacks or mistypes UNIQUE"),
 }

@@ -18,9 +18,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_dataset import VIDEO, Task, run_task, write_part
+from made_dataset import VIDEO, Task, run_task, write_dataset, write_part
 
-from shards import DatasetFolder, MissingPackage, NotADataset, Sample, as_webdataset, open_dataset
+from shards import (
+    DatasetFolder,
+    MissingPackage,
+    NotADataset,
+    Sample,
+    ShardsError,
+    as_webdataset,
+    open_dataset,
+)
 
 Fields = dict[str, Any]
 
@@ -111,11 +119,10 @@ def test_as_webdataset_is_ready(webdataset: Any, finished: Path) -> None:
     for sample in samples:
         assert_same(sample_without_place(sample), want[sample["__key__"]])
         assert all(value.flags.writeable for value in sample.values() if isinstance(value, np.ndarray))
-    assert [sample["__key__"] for sample in as_webdataset(finished, "video")] == list(
-        wanted(finished, "video")
-    )
-    shuffled = as_webdataset(finished, shardshuffle=3, seed=1).shuffle(5).batched(2)
-    assert sum(len(batch[0]) for batch in shuffled) == len(want)
+    alone = [sample["__key__"] for sample in as_webdataset(finished, "video")]
+    assert alone == list(wanted(finished, "video"))
+    shuffled = as_webdataset(finished, shardshuffle=3, seed=1).shuffle(5)
+    assert sorted(sample["__key__"] for sample in shuffled) == sorted(want)
 
 
 def test_as_webdataset_needs_a_dataset_and_the_package(
@@ -270,3 +277,19 @@ def test_hostile_recording_names_reach_every_reader(webdataset: Any, tmp_path: P
     folder.finish()
     names = [sample["json"]["recording"] for sample in as_webdataset(folder.path)]
     assert names == [name for name in HOSTILE for _ in range(2)]
+
+
+@leaves_files_open
+@pytest.mark.parametrize("name", ["a b", "a{b,c}", "x::y", "pipe:ls", "ü", "a%20b", "{000000..000003}"])
+def test_hostile_folder_names_are_only_names(webdataset: Any, tmp_path: Path, name: str) -> None:
+    """A path is never taken for a pattern, a command or a URL."""
+    assert len(list(as_webdataset(write_dataset(tmp_path / name).path))) == 18
+
+
+@pytest.mark.parametrize("name", ["what?", "#1"])
+def test_a_path_that_webdataset_would_cut_is_refused(webdataset: Any, tmp_path: Path, name: str) -> None:
+    """With the way out, instead of a file that is not found."""
+    path = write_dataset(tmp_path / name).path
+    assert len(list(open_dataset(path).samples())) == 18
+    with pytest.raises(ShardsError, match=r"webdataset cuts a path at \? and #; rename the folder"):
+        as_webdataset(path)
