@@ -2,11 +2,15 @@
 
 As in `block_class_fit`: classes of variances, each spectrum in the one under which it is likeliest. The start
 is k-means on the logarithms of the bands, from spectra spread evenly over the loudness of the treble.
+
+The table in use was fitted to 172 s of 16 recordings (speech, music, film, phones) and to `made_sounds`,
+without which a whistle would find no class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -14,6 +18,7 @@ import torch
 from encoders.lapped_transform import CHUNK, STEP, UNIT_BITS, LappedTransform
 from encoders.sound_classes import BAND_COUNT, BAND_EDGES, BAND_WIDTHS, CLASS_COUNT, ZERO, exponent_lines
 
+RATE = 16_000
 QUIETEST = 3.0
 """Steps whose root mean square is below this, of 32767, teach nothing."""
 FLOOR = 2.0**-14
@@ -28,6 +33,25 @@ def fit_sound_classes(clips: Iterable[np.ndarray]) -> list[str]:
     exponents = np.rint(2 * np.log2(variances)).astype(int) + ZERO
     order = np.lexsort(exponents.T[::-1])
     return exponent_lines(exponents[order])
+
+
+def made_sounds(steps: int = 20) -> list[np.ndarray]:
+    """Return what recordings seldom hold alone: tones and pairs of tones, noise, clicks."""
+    random = np.random.default_rng(1)
+    time = np.arange(STEP * steps) / RATE
+    spans = list(pairwise(BAND_EDGES))
+    sounds = []
+    for noise in (0.0003, 0.003):
+        for low, high in spans:
+            pitch = 25 * random.uniform(max(low, 0.8), min(high, STEP - 4))
+            sounds.append(0.3 * np.sin(2 * np.pi * pitch * time) + noise * random.standard_normal(len(time)))
+    for _ in range(len(spans)):
+        pitches = 25 * np.exp(random.uniform(np.log(4), np.log(STEP - 4), 2))
+        sounds.append(0.2 * np.sin(2 * np.pi * pitches[:, None] * time).sum(0))
+    white = 0.1 * random.standard_normal(STEP * 100)
+    clicks = np.zeros(STEP * 100)
+    clicks[random.integers(0, len(clicks), 100)] = 0.8
+    return [*sounds, white, (white + np.roll(white, 1)) / 2, clicks]
 
 
 def _bands(clip: np.ndarray) -> np.ndarray:

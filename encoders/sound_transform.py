@@ -1,9 +1,9 @@
 """`sound-mdct`: sound to codes by an integer lapped transform and finite scalar quantisation.
 
 Per step of 20 ms: exact integer coefficients (`lapped_transform`); the gain, in steps of 3 dB; the likeliest
-of 64 kinds of spectrum at that gain (`sound_classes`); then each coefficient to one of 2^b levels, where the
+of 128 kinds of spectrum at that gain (`sound_classes`); then each coefficient to one of 2^b levels, where the
 class says how many and how far apart (`allotment`, `class_coder`). All bits of a step stand in 8, 16 or 32
-tokens of 16 bits; the highest 5 bits of the first are the gain, the next 6 the class. Gain 0 is silence.
+tokens of 16 bits; the highest 5 bits of the first are the gain, the next 7 the class. Gain 0 is silence.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from encoders.tokens import TokenArray
 RATE = 16_000
 FULL_SCALE = 32_768
 TOKEN_COUNTS = (8, 16, 32)
-LAUNCH_CHUNKS = 16
+LAUNCH_CHUNKS = 64
 GAIN_BITS = 5
 GAIN_COUNT = 1 << GAIN_BITS
 HEAD_BITS = GAIN_BITS + CLASS_BITS
-GAIN_RAISES = (2, 4, 6)
+GAIN_RAISES = (4,)
 """Steps of 3 dB; even, so that errors at different gains compare by powers of two."""
 
 FINE_BITS = 16
@@ -179,7 +179,7 @@ def gain_tables() -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def class_costs() -> tuple[Tensor, Tensor]:
-    """Return float64 weights [320, 64] and biases [64] for `likeliest_class`.
+    """Return float64 weights [320, 128] and biases [128] for `likeliest_class`.
 
     The squares of a step sum to less than 320 * 2^0.5 * 2^20 < 2^29 (the gain is the nearest one), weights
     are at most 2^23, so that costs stay below 2^53.

@@ -163,7 +163,7 @@ def slug(layout: Mapping[str, Any], digest: str, taken: set[str]) -> str:
         return plain
     counts = {m: sum(t["medium"] == m for t in layout["tracks"]) for m in MEDIUM_ORDER}
     short = "-".join(f"{count}{medium}" for medium, count in counts.items() if count)
-    return f"{short}-{digest[:6]}"
+    return f"{short}-x{digest[:6]}"  # the x: six digits would read as a task's number
 
 
 def estimated_bytes(layout: Mapping[str, Any], length_ns: int) -> int:

@@ -39,6 +39,7 @@ CODES = {
     "float32": "f",
     "float64": "d",
 }
+UINT32 = {"<": struct.Struct("<I"), ">": struct.Struct(">I")}
 
 
 class Values(NamedTuple):
@@ -123,7 +124,7 @@ class Layout:
                 continue
             if aligned:
                 at += -(at - base) % 4
-            length = int.from_bytes(data[at : at + 4], "little" if order == "<" else "big")
+            (length,) = UINT32[order].unpack_from(data, at)
             at += 4
             if step is None:
                 at += length
@@ -154,7 +155,7 @@ class Layout:
         for _ in range(count):
             if not self._ros1:
                 at += -(at - base) % 4
-            length = int.from_bytes(data[at : at + 4], "little" if order == "<" else "big")
+            (length,) = UINT32[order].unpack_from(data, at)
             text = bytes(data[at + 4 : at + 4 + length])
             if len(text) < length:
                 raise CannotDecode("a message does not fit its type (a string goes over its end)")

@@ -8,8 +8,8 @@ from end to end: a mixture would have jumps of its own.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ BATCH = 4096
 MOST_DISTANCES = 100_000
 """Medians are exact for so many distances; of more, every second, fourth … is used."""
 MOST_GAPS = 100
+
+NS = 1_000_000_000
+ROS1_STAMP, CDR_STAMP, CDR_STAMP_BIG = struct.Struct("<II"), struct.Struct("<iI"), struct.Struct(">iI")
 
 HeaderOf = Callable[[bytes | memoryview], int]
 """Returns a message's header stamp; 0 where it can't be read."""
@@ -44,7 +47,10 @@ def header_reader(message_type: MessageType) -> HeaderOf | None:
 
 
 def _ros1_header(data: bytes | memoryview) -> int:
-    return _stamp(data[4:12], "little", signed=False)
+    if len(data) < 12:
+        return 0
+    seconds, nanoseconds = ROS1_STAMP.unpack_from(data, 4)
+    return seconds * NS + nanoseconds  # type: ignore[no-any-return]
 
 
 def _cdr_header(data: bytes | memoryview) -> int:
@@ -52,15 +58,10 @@ def _cdr_header(data: bytes | memoryview) -> int:
         data = plain_cdr(data)
     except CannotDecode:
         return 0
-    little = len(data) > 1 and data[1] & 1
-    return _stamp(data[4:12], "little" if little else "big", signed=True)
-
-
-def _stamp(data: bytes | memoryview, order: Any, *, signed: bool) -> int:
-    if len(data) < 8:
+    if len(data) < 12:
         return 0
-    seconds = int.from_bytes(data[:4], order, signed=signed)
-    return seconds * 1_000_000_000 + int.from_bytes(data[4:], order)
+    seconds, nanoseconds = (CDR_STAMP if data[1] & 1 else CDR_STAMP_BIG).unpack_from(data, 4)
+    return seconds * NS + nanoseconds  # type: ignore[no-any-return]
 
 
 def _deserialized_header(message_type: MessageType, name: str) -> HeaderOf:
@@ -69,7 +70,7 @@ def _deserialized_header(message_type: MessageType, name: str) -> HeaderOf:
             stamp = getattr(message_type.deserialize(data), name).stamp
         except CannotDecode:
             return 0
-        return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        return int(stamp.sec) * NS + int(stamp.nanosec)
 
     return read
 
@@ -212,7 +213,7 @@ class TopicClock:
         if self._zero_count:
             return f"{self._zero_count} of {count} header stamps are zero"
         if self._far_count:
-            seconds = FARTHEST_NS // 1_000_000_000
+            seconds = FARTHEST_NS // NS
             return f"{self._far_count} of {count} header stamps are more than {seconds} s from the log stamp"
         if self._header.back_count:
             return f"{self._header.back_count} of {count} header stamps go back"

@@ -100,7 +100,7 @@ class MessageType:
 
 def plain_cdr(data: bytes | memoryview) -> bytes | memoryview:
     """Return a message's CDR; bags with compressed messages hold each in its own zstd frame."""
-    if bytes(data[:4]) == ZSTD_MAGIC:
+    if len(data) > 3 and data[0] == ZSTD_MAGIC[0] and bytes(data[:4]) == ZSTD_MAGIC:
         from backports import zstd
 
         try:

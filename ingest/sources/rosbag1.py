@@ -14,8 +14,8 @@ r"""ROS 1 bags, format 2.0: chunks by the index, or by walking the file where th
 The index (records 7 and 6 from index_pos to the end) is written last: a recorder that lost its power
 leaves none, and the size of its last chunk is still 0. Everything it wrote can be read all the same.
 
-Source: ROS wiki, "Bags/Format/2.0". The reader is our own because that of `rosbags` holds 150 bytes
-and 2 µs per message of the whole bag before it gives the first one, and gives nothing of a bag whose
+Source: ROS wiki, "Bags/Format/2.0". The reader is our own because that of `rosbags` takes 170 bytes
+and 5 µs per message of the whole bag before it gives the first one, and gives nothing of a bag whose
 index is damaged.
 """
 

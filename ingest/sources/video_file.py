@@ -140,6 +140,7 @@ class VideoFile:
 
     def probe(self) -> Recording:
         """Read every packet once; see `Source.probe`."""
+        self._rewind()
         container = self._container
         incidents: list[Incident] = []
         details: dict[str, Any] = {"metadata": _plain(container.metadata)}
@@ -270,8 +271,8 @@ class VideoFile:
         by_stream = {track.details["stream"]: track for track in tracks if "stream" in track.details}
         if not by_stream:
             return
+        self._go_before(start_ns, by_stream)
         streams = [self._container.streams[index] for index in by_stream]
-        self._go_before(start_ns, by_stream, streams)
         slack_ns = NS + max(track.details["late_ns"] for track in by_stream.values())
         going_on = {index for index, track in by_stream.items() if track.stop_ns > stop_ns}
         past_end: set[int] = set()
@@ -307,16 +308,14 @@ class VideoFile:
         for cue in read_sidecar(path, details["from_ns"], details["until_ns"]):
             yield Packet(track.name, cue.start_ns, cue)
 
-    def _go_before(self, start_ns: int, by_stream: dict[int, Track], streams: list[Any]) -> None:
+    def _go_before(self, start_ns: int, by_stream: dict[int, Track]) -> None:
         """Place the reading position so that everything `start_ns` needs follows it."""
         begins_ns = min(track.start_ns for track in by_stream.values())
         late_ns = max(track.details["late_ns"] for track in by_stream.values())
         counted = any(track.details["counted"] for track in by_stream.values())
         back_ns = PREROLL_NS + late_ns
         while not counted and start_ns - back_ns > begins_ns:
-            if self._seek(start_ns - back_ns, by_stream) and self._landed_before(
-                start_ns, by_stream, streams
-            ):
+            if self._seek(start_ns - back_ns, by_stream) and self._landed_before(start_ns, by_stream):
                 self._seek(start_ns - back_ns, by_stream)
                 return
             back_ns *= 4
@@ -335,13 +334,14 @@ class VideoFile:
         self._first = False
         return True
 
-    def _landed_before(self, start_ns: int, by_stream: dict[int, Track], streams: list[Any]) -> bool:
+    def _landed_before(self, start_ns: int, by_stream: dict[int, Track]) -> bool:
         """Look at each stream's first packet: a keyframe at or before the start, sound its pre-roll."""
         wanting = {
             index
             for index, track in by_stream.items()
             if track.medium != "text" and track.start_ns < start_ns < track.stop_ns
         }
+        streams = [self._container.streams[index] for index in by_stream]
         for packet in _packets(self._container, streams, []):
             index = packet.stream_index
             if index not in wanting:
