@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ingest.content_id import BLOCK_BYTES, BLOCKS, WHOLE_BYTES, block_offsets, content_id, full_hash
@@ -16,8 +18,7 @@ LARGE_BYTES = WHOLE_BYTES + 100_000
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of more than 16 MiB in which every block differs."""
     path = tmp_path_factory.mktemp("content") / "large"
-    data = b"".join(number.to_bytes(4, "little") for number in range(LARGE_BYTES // 4))
-    path.write_bytes(data)
+    path.write_bytes(np.arange(LARGE_BYTES // 4, dtype="<u4").tobytes())
     return path
 
 
@@ -70,7 +71,7 @@ def test_a_change_between_the_blocks_shows_in_the_full_hash(large: Path, tmp_pat
     """This is why equal ids are not yet equal content."""
     data = bytearray(large.read_bytes())
     offsets = block_offsets(len(data))
-    between = next(a + BLOCK_BYTES for a, b in zip(offsets, offsets[1:], strict=False) if b > a + BLOCK_BYTES)
+    between = next(a + BLOCK_BYTES for a, b in pairwise(offsets) if b > a + BLOCK_BYTES)
     data[between] ^= 1
     other = tmp_path / "other"
     other.write_bytes(data)

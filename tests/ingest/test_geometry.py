@@ -116,7 +116,7 @@ def test_pixels_that_are_not_square_are_made_square() -> None:
 
 def test_a_line_of_pixels_is_not_blown_up_to_be_cropped() -> None:
     """Scaling 4096 x 1 to 256 lines would take 800 MB; the message says what to do."""
-    with pytest.raises(CannotDecode, match="4096 x 1 pixels .* --fit pad"):
+    with pytest.raises(CannotDecode, match=r"4096 x 1 pixels .* --fit pad"):
         fit(4096, 1, 256, "crop")
     assert fit(4096, 1, 256, "pad").scaled_height == 1
 

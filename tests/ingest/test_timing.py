@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_a_positive_length_stays_positive() -> None:
 @example(0, 1, Fraction(1, 3))
 def test_the_grid_is_what_fractions_say(start_ns: int, length_ns: int, rate: Fraction) -> None:
     """The twin: k from 0 while k is less than the length in steps, rounded up; each time rounded up."""
-    expected = []
+    expected: list[int] = []
     while len(expected) < math.ceil(Fraction(length_ns, NS) * rate):
         expected.append(start_ns + math.ceil(len(expected) * NS / rate))
     grid = grid_times(start_ns, length_ns, rate)
@@ -148,7 +149,7 @@ def test_merged_spans_hold_the_same_moments(spans: list[tuple[int, int]]) -> Non
     assert {t for start, stop in merged for t in range(start, stop)} == {
         t for start, stop in spans for t in range(start, stop)
     }
-    assert all(before[1] < after[0] for before, after in zip(merged, merged[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(merged))
 
 
 @pytest.mark.parametrize(("within_ns", "expected"), [(4, [(0, 2), (7, 8)]), (5, [(0, 8)])])
