@@ -111,11 +111,15 @@ def pack(bits: Sequence[int], token_count: int, reserved_bits: int) -> list[Fiel
     """Lay coefficients into tokens, the largest and lowest first, none cut in two; None if they don't fit."""
     room = [TOKEN_BITS] * token_count
     room[0] -= reserved_bits
-    fields = []
-    for place in sorted((place for place, count in enumerate(bits) if count), key=lambda place: -bits[place]):
-        token = next((token for token, free in enumerate(room) if free >= bits[place]), None)
-        if token is None:
-            return None
-        room[token] -= bits[place]
-        fields.append(Field(place, bits[place], token, room[token]))
+    fields: list[Field] = []
+    for size in range(MOST_BITS, 0, -1):
+        token = 0
+        for place in [place for place, count in enumerate(bits) if count == size]:
+            # Equal sizes come one after the other, so what one did not fit into, no later one will.
+            while token < token_count and room[token] < size:
+                token += 1
+            if token == token_count:
+                return None
+            room[token] -= size
+            fields.append(Field(place, size, token, room[token]))
     return fields

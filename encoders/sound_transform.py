@@ -33,7 +33,7 @@ LAUNCH_CHUNKS = 64
 GAIN_BITS = 5
 GAIN_COUNT = 1 << GAIN_BITS
 HEAD_BITS = GAIN_BITS + CLASS_BITS
-GAIN_RAISES = (4,)
+GAIN_RAISES = (2, 4)
 """Steps of 3 dB; even, so that errors at different gains compare by powers of two."""
 
 FINE_BITS = 16

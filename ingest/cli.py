@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -23,7 +23,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class Rate(click.ParamType):
+if TYPE_CHECKING:  # generic for the type checker of newer versions only
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
+
+
+class Rate(ParamType):
     """A positive or negative number or fraction: `8`, `29.97`, `30000/1001`."""
 
     name = "number"

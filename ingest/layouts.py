@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from fractions import Fraction
 from typing import Any
 
 from encoders import TokenSpec
@@ -179,14 +180,12 @@ def estimated_bytes(layout: Mapping[str, Any], length_ns: int) -> int:
 
 
 def _bytes_per_second(track: Mapping[str, Any], what: str, member: Mapping[str, Any]) -> float:
-    from fractions import Fraction
-
     rate = float(Fraction(track["rate"])) if track["rate"] else 100.0
     spec = track["spec"]
     if what == "txt" or track["medium"] == "text":
         return 100.0
     if spec["kind"] == "bytes" and what == "tokens.npy":
-        values = spec["input"]["channels"]
+        values = float(spec["input"]["channels"])
         for edge in spec["input"]["size"] or []:
             values *= edge
         return rate * values / 12  # codecs leave about a twelfth of the bytes

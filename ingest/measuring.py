@@ -91,7 +91,7 @@ def measure_encoders(path: Path, seconds: Fraction) -> dict[str, Any]:
     media = _media(path, int(seconds * NS))
     measured = []
     for medium in ("pictures", "sound", "signal"):
-        for name in encoder_names(medium):  # type: ignore[arg-type]
+        for name in encoder_names(medium):
             for track, clips, rate in media[medium]:
                 measured.append(_measured(load_encoder(name), track, clips, rate))
     if not measured:

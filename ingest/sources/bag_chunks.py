@@ -66,7 +66,7 @@ def unpack(packed: bytes, compression: str, size_bytes: int) -> Unpacked:
         return Unpacked(b"", f"a chunk claims to be {size_bytes} bytes large")
     if compression in ("", "none"):
         missing = size_bytes - len(packed)
-        return Unpacked(packed, f"{missing} bytes of a chunk are missing" if missing > 0 else "")
+        return Unpacked(packed, f"a chunk is cut short: {missing} bytes are missing" if missing > 0 else "")
     step = _decompressor(compression)
     if step is None:
         return Unpacked(b"", f"chunk compression {compression!r} is not supported")

@@ -85,6 +85,7 @@ class Mcap(ChunkedFile):
         self._numbers: dict[int, int] = {}
         """Channel id -> channel."""
         self._unknown_count = 0
+        self._lacks_schema = False
         self._channels: list[Channel] = []
         try:
             self._open()
@@ -128,6 +129,8 @@ class Mcap(ChunkedFile):
             raise Damaged("the file's summary does not say where its messages are")
         if chunk_count is not None and chunk_count != len(indexes):
             raise Damaged("the file's summary does not list all chunks")
+        if self._lacks_schema:
+            raise Damaged("the file's summary does not repeat its schemas")
         if message_count and not (indexes and self._channels):
             raise Damaged("the file has no chunks" if not chunk_count else "the summary lists no channels")
         self._note_header()
@@ -241,6 +244,7 @@ class Mcap(ChunkedFile):
             number, schema_number = fields.uint16(), fields.uint16()
             if number not in self._numbers:
                 topic, encoding, metadata = fields.text(), fields.text(), fields.pairs()
+                self._lacks_schema |= bool(schema_number) and schema_number not in self._schemas
                 schema = self._schemas.get(schema_number, Schema("", "", b""))
                 self._numbers[number] = len(self._channels)
                 self._channels.append(_channel(topic, encoding, metadata, schema))

@@ -84,6 +84,7 @@ def made_mcap(
     chunked: bool = True,
     indexes: bool = True,
     summary: bool = True,
+    schemas: bool = True,
 ) -> bytes:
     """Return sixty messages on two channels, in chunks of ten with checksums.
 
@@ -93,6 +94,7 @@ def made_mcap(
         chunked: or else the messages lie in the file itself.
         indexes: whether a message index follows each chunk.
         summary: whether there is one at the end.
+        schemas: whether it repeats the schemas.
     """
     pack_chunk = {"": bytes, "zstd": zstd.compress, "lz4": lz4.frame.compress}[compression]
     out = b"\x89MCAP0\r\n" + record(1, text(profile) + text("test"))
@@ -131,7 +133,7 @@ def made_mcap(
     start = len(out) if summary else 0
     if summary:
         counts = pack("<QHIIIIQQI", COUNT, 1, 2, 0, 0, len(found), START_NS, START_NS + COUNT - 1, 0)
-        out += b"".join(DEFINITIONS) + b"".join(found) + record(11, counts)
+        out += b"".join(DEFINITIONS if schemas else DEFINITIONS[1:]) + b"".join(found) + record(11, counts)
     return out + record(2, pack("<QQI", start, 0, 0)) + b"\x89MCAP0\r\n"
 
 
@@ -364,6 +366,15 @@ def test_an_mcap_of_any_profile(tmp_path: Path, profile: str, indexes: bool) -> 
     path = tmp_path / "x.mcap"
     path.write_bytes(made_mcap("zstd", profile=profile, indexes=indexes))
     assert probed_times(path) == list(range(COUNT))
+
+
+def test_a_summary_without_schemas(tmp_path: Path) -> None:
+    """A summary need not repeat the schemas: then they are found by walking the file."""
+    path = tmp_path / "x.mcap"
+    path.write_bytes(made_mcap(schemas=False))
+    recording = probed(path)
+    assert {track.codec for track in recording.tracks} == {"std_msgs/msg/String"}
+    assert [incident.severity for incident in recording.incidents] == ["note"]
 
 
 @pytest.mark.parametrize("summary", [True, False])

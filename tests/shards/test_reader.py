@@ -149,14 +149,14 @@ def test_arrays_are_views_that_outlive_their_dataset(finished: Path) -> None:
     assert np.array_equal(array, made.members["video.tokens.npy"])
 
 
-def test_reading_all_shards_holds_few_open(finished: Path) -> None:
+def test_reading_all_shards_holds_few_open(dataset: Path) -> None:
     """Once read, a shard's files are let go."""
     if not Path("/proc/self/maps").exists():
         pytest.skip("the system does not tell which files are mapped")
-    assert sum(len(sample.arrays) for sample in open_dataset(finished).samples()) > 18
+    assert sum(len(sample.arrays) for sample in open_dataset(dataset).samples()) > 18
     gc.collect()
-    assert str(finished) not in Path("/proc/self/maps").read_text()
-    assert not [link for link in Path("/proc/self/fd").iterdir() if str(finished) in os.path.realpath(link)]
+    assert str(dataset) not in Path("/proc/self/maps").read_text()
+    assert not [link for link in Path("/proc/self/fd").iterdir() if str(dataset) in os.path.realpath(link)]
 
 
 def test_a_shard_is_a_sequence_of_samples(finished: Path) -> None:
