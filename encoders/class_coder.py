@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import isqrt
 
 import numpy as np
@@ -36,6 +37,7 @@ class Levels:
     """Whether zero lies in the middle of a level, or parts two."""
 
 
+@cache
 def laplace_levels(bits: int, deviation: int, deviation_bits: int, unit_bits: int) -> Levels:
     """Return the levels that suit a Laplace distribution.
 

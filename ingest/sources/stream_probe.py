@@ -109,8 +109,9 @@ class StreamProbe:
         """First stamp, and last stamp plus its duration; (0, 0) without packets."""
         if not len(self._pts):
             return 0, self._without_pts * self._declared_period_ns
-        start_ns = min(self._pts) * self._ns_times // self._ns_over
-        last = max(self._pts)
+        stamps = np.frombuffer(self._pts, np.int64)
+        first, last = int(stamps.min()), int(stamps.max())
+        start_ns = first * self._ns_times // self._ns_over
         if self._end <= last:  # no duration stored for the last packet
             return start_ns, last * self._ns_times // self._ns_over + self._declared_period_ns
         return start_ns, self._end * self._ns_times // self._ns_over - self._padding_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def picture_track(stop_ns: int, max_age_ns: int = 0, clock: Clock | None = None)
 
 def windows_at(*borders: int) -> list[Window]:
     """Return neighbouring windows from border to border."""
-    return [Window(i, start, stop) for i, (start, stop) in enumerate(zip(borders, borders[1:], strict=False))]
+    return [Window(i, start, stop) for i, (start, stop) in enumerate(pairwise(borders))]
 
 
 def sampler_of(
