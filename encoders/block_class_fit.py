@@ -4,6 +4,8 @@ Blocks of pictures are of many kinds: flat, edges this way or that, texture, tex
 variances, one for each coefficient; a block belongs to the class under which its coefficients are most
 likely, taken as independent and normal. Classes and memberships are improved in turn until they agree
 (k-means with this measure), from a start that orders the blocks by energy.
+
+The table in use was fitted to 134 frames of 26 clips: film, animation, phones, driving, screens, test cards.
 """
 
 from __future__ import annotations

@@ -30,10 +30,22 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
         lines.append(_indented(text_table(("track", "tokens"), _cut(rows, ("and more", "")))))
     lines += _listed("failures", info["failures"])
     lines += _listed("notes", info["notes"])
+    if info["shards"]:
+        largest = max(info["shards"], key=lambda shard: shard["samples"])
+        key, ending = largest["first_key"], _ending(info, largest["layout"])
+        lines.append(f"  turn a sample back: fifth reconstruct {name} {key} -o clip{ending}")
     if info.get("passed_over"):
         passed = ", ".join(f"{count} ({reason})" for reason, count in sorted(info["passed_over"].items()))
         lines.append(f"  passed over: {passed}")
     return "\n".join(lines)
+
+
+def _ending(info: Mapping[str, Any], layout: str) -> str:
+    """Return the ending of a file that shows a layout's first medium."""
+    endings = {"pictures": ".mp4", "sound": ".wav", "signal": ".csv", "text": ".txt"}
+    tracks = next(entry for entry in info["layouts"] if entry["name"] == layout)["tracks"]
+    media = {track["medium"] for track in tracks}
+    return next(ending for medium, ending in endings.items() if medium in media)
 
 
 def _listed(kind: str, incidents: Sequence[Mapping[str, Any]]) -> list[str]:

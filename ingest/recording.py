@@ -183,12 +183,25 @@ class Packet:
 class Picture(Protocol):
     """A decoded picture that is converted only when somebody wants it."""
 
-    time_ns: int
-    stop_ns: int
-    """Until when it is shown if no other follows; 0 where the container does not say."""
-    width: int
-    height: int
-    """Stored size, before rotation and sample aspect ratio."""
+    @property
+    def time_ns(self) -> int:
+        """Return when it is first shown."""
+        ...
+
+    @property
+    def stop_ns(self) -> int:
+        """Return until when it is shown if no other follows; 0 where the container does not say."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Return the stored width in pixels, before rotation and sample aspect ratio."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Return the stored height."""
+        ...
 
     def rgb(self, width: int, height: int) -> np.ndarray:
         """Return uint8 [height, width, 3] RGB, scaled to the given size (area average when

@@ -25,7 +25,7 @@ def dataset_info(path: Path | str) -> Json:
     Returns:
         `format`, `fifth`, `finished`, `tasks`, `configuration`, `configuration_digest`; `recordings`,
         `samples`, `seconds`, `bytes`, `tokens` (per track); `layouts` (name, samples, shards, seconds,
-        bytes, tokens, tracks); `shards` (name, layout, samples, bytes, sha256); `per_recording`
+        bytes, tokens, tracks); `shards` (name, layout, samples, bytes, sha256, first_key); `per_recording`
         (recording, id, samples, seconds, status, layout …); `failures` and `notes` (recording, track,
         start_ns, stop_ns, cause); `passed_over`; `counts` (by status, by cause, and the records').
 
@@ -108,7 +108,7 @@ def _info(
     recordings: list[Json],
     incidents: list[Json],
 ) -> Json:
-    wanted = ("name", "layout", "samples", "bytes", "sha256", "seconds_ns", "tokens")
+    wanted = ("name", "layout", "samples", "bytes", "sha256", "first_key", "seconds_ns", "tokens")
     return head | {
         "recordings": totals["recordings"],
         "samples": totals["samples"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import av
 import av.error
 
 from ingest.errors import CannotOpen
+from ingest.recording import Incident
 from ingest.sources.open_failure import why_it_does_not_open
 from ingest.timing import pts_to_ns
 
@@ -79,20 +80,20 @@ def open_container(path: Path) -> av.container.InputContainer:
 
 
 def packets_of(
-    container: av.container.InputContainer, streams: Sequence[Any], on_damage: Callable[[str], None]
+    container: av.container.InputContainer, streams: Sequence[Any], damage: Damage
 ) -> Iterator[Any]:
     """Take out the packets of some streams, in the container's order, until the end.
 
     Args:
         container: opened; the reading position is where the last reader left it.
         streams: of this container.
-        on_damage: called with the cause for every place that can't be read; reading goes on behind it.
+        damage: told of every place that can't be read; reading goes on behind it.
 
     Raises:
         OSError: the file can't be read any more.
     """
     failed = 0
-    while streams:
+    while streams and failed <= MOST_ERRORS:
         try:
             for packet in container.demux(streams):
                 if packet.size:
@@ -102,10 +103,45 @@ def packets_of(
         except (av.error.FFmpegError, OSError) as error:
             raise_if_unreadable(Path(container.name.removeprefix("file:")), error)
             if not failed:
-                on_damage(words_of(error))
+                damage.begin(words_of(error))
             failed += 1
-            if failed > MOST_ERRORS:
-                return
+
+
+class Damage:
+    """Where a container can't be read: each place lasts from the packet before it to the one after."""
+
+    def __init__(self) -> None:
+        self.latest_ns: int | None = None
+        """The greatest decoding time so far, kept by whoever takes the packets."""
+        self.places: list[tuple[str, int | None, int | None]] = []
+        """Cause, and the decoding times before and after; None where there is none."""
+        self.is_open = False
+
+    def begin(self, cause: str) -> None:
+        """Note that reading fails here."""
+        self.places.append((cause, self.latest_ns, None))
+        self.is_open = True
+
+    def end(self) -> None:
+        """Note that reading went on, at `latest_ns`."""
+        cause, start_ns, _ = self.places[-1]
+        self.places[-1] = (cause, start_ns, self.latest_ns)
+        self.is_open = False
+
+    def incidents(self, track: str, start_ns: int, stop_ns: int) -> list[Incident]:
+        """Return a failure for every place.
+
+        Args:
+            track: the track's name, or "" for the whole recording.
+            start_ns, stop_ns: the recording's span, which bounds what no packet bounds.
+        """
+        found = []
+        for cause, before_ns, after_ns in self.places:
+            begins_ns = start_ns if before_ns is None else before_ns
+            ends_ns = max(begins_ns, stop_ns if after_ns is None else after_ns)
+            words = f"the container can't be read here ({cause})"
+            found.append(Incident("failure", words, track, begins_ns, ends_ns))
+        return found
 
 
 def decode_time_ns(packet: Any) -> int | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,15 +34,22 @@ SETTINGS: dict[str, dict[str, Any]] = {"pictures": {"size": [HEIGHT, WIDTH]}, "s
 LENGTHS = {"pictures": 5, "sound": 40_000, "signal": 500}
 
 LEAST_QUALITY = {
-    "frames-dct": ("psnr_db", 26.0),
-    "jpeg": ("psnr_db", 26.0),
-    "sound-mdct": ("snr_db", 20.0),
-    "mulaw-256": ("snr_db", 37.0),
-    "bins-255": ("normalised_rmse", 0.02),
-    "mulaw-1024": ("normalised_rmse", 0.006),
+    "frames-dct": ("psnr_db", 23.6),
+    "jpeg": ("psnr_db", 31.2),
+    "sound-mdct": ("snr_db", 33.0),
+    "mulaw-256": ("snr_db", 37.8),
+    "bins-255": ("normalised_rmse", 0.0062),
+    "mulaw-1024": ("normalised_rmse", 0.007),
 }
-GOLDEN: dict[str, str] = {}
-"""sha256 of the tokens (and offsets) of the made clip. Another value means another revision."""
+GOLDEN = {
+    "frames-dct": "1645b193c939afa13ff0dcb7ea631c0cd1da57dcc559bdefe4a2b6cc69394313",
+    "sound-mdct": "3cb9cd2977d00ebfef1a95580d95034c91ed8a5185b920605ea6773be344b351",
+    "mulaw-256": "0eb800608462b4131805d416ac2dd314404f5316750b7194f095ee35174a8bed",
+    "bins-255": "20b54730301b8c36c7dce03fcc359f9c56b317d0b6352cced842c1458dc842df",
+    "mulaw-1024": "bd6869ee3756f2f945b8bf40054ca2d9cf4f5cfc8fcc365ebcb9338f6d36f724",
+}
+"""sha256 of the made clip's tokens. Another value means another revision. `jpeg` is not here: its bytes are
+those of the library's version."""
 
 every_encoder = pytest.mark.parametrize("name", NAMES)
 
@@ -69,7 +78,7 @@ def codes(result: TokenArray, steps: int) -> list[bytes]:
     if result.offsets is None:
         return [row.tobytes() for row in data]
     edges = result.offsets.tolist()[::steps]
-    return [data[start:stop].tobytes() for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    return [data[start:stop].tobytes() for start, stop in pairwise(edges)]
 
 
 def same_tokens(one: ClipTokens, other: ClipTokens) -> bool:
@@ -170,26 +179,30 @@ def test_the_same_again(name: str) -> None:
     assert codes(again.encode(launch), encoder.spec.steps_per_chunk) == first
 
 
-@pytest.fixture
-def careless_torch() -> Iterator[None]:
+@contextmanager
+def careless() -> Iterator[None]:
     """What a program around us may have set: imprecise products, another number of threads."""
     precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     torch.set_float32_matmul_precision("medium")
     torch.set_num_threads(1 if threads > 1 else 2)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        yield
-    torch.set_float32_matmul_precision(precision)
-    torch.set_num_threads(threads)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(threads)
 
 
 @every_encoder
-def test_exact_means_exact(name: str, careless_torch: None) -> None:
+def test_exact_means_exact(name: str) -> None:
     """Where the spec says exact, neither TF32, autocast nor the number of threads changes a token."""
     assert load(name).spec.exact_across_devices, "then leave it out here, and say why"
-    assert digest(encode_clip(load(name), made_clip(name))) == GOLDEN[name]
+    precise = encode_clip(load(name), made_clip(name))
+    with careless():
+        assert same_tokens(encode_clip(load(name), made_clip(name)), precise)
 
 
-@every_encoder
+@pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_golden_tokens(name: str) -> None:
     """The made clip's tokens are the ones they always were; else the revision must be raised."""
     assert digest(encode_clip(load(name), made_clip(name))) == GOLDEN[name]
