@@ -7,7 +7,7 @@ float64, where it is exact in any order and on every device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import isqrt
@@ -93,45 +93,36 @@ class ClassCoder:
             raise ValueError(
                 f"a multiplier of {worst} times a coefficient of {largest} is not exact in float64"
             )
-        self._tables = [_Table.of(layout, token_count, device) for layout in layouts]
-        self._coefficient_count = coefficient_count
+        self._tables = [_Table.of(layout, coefficient_count, token_count, device) for layout in layouts]
 
     def encode(self, rows: Tensor, classes: Tensor) -> Tensor:
         """Turn whole numbers, float64 [R, coefficients], and int64 [R] into int32 [R, tokens].
 
         The bits that the layouts reserve are zero.
         """
-        # Rows of one class stand together, so that each class's tables are used once.
-        order = torch.argsort(classes, stable=True)
-        groups = torch.split(rows[order], self._counts(classes))
-        parts = [table.tokens(group) for table, group in zip(self._tables, groups, strict=True)]
-        return _scattered(torch.cat(parts), order)
+        return self._by_class(rows, classes, _Table.tokens)
 
     def decode(self, tokens: Tensor, classes: Tensor) -> Tensor:
         """Turn int64 [R, tokens] and int64 [R] into float64 coefficients [R, coefficients], 1 being 1."""
+        return self._by_class(tokens, classes, _Table.values)
+
+    def _by_class(self, rows: Tensor, classes: Tensor, work: Callable[[_Table, Tensor], Tensor]) -> Tensor:
+        # Rows of one class stand together, so that each class's tables are used once.
         order = torch.argsort(classes, stable=True)
-        groups = torch.split(tokens[order], self._counts(classes))
-        parts = [
-            table.values(group, self._coefficient_count)
-            for table, group in zip(self._tables, groups, strict=True)
-        ]
-        return _scattered(torch.cat(parts), order)
-
-    def _counts(self, classes: Tensor) -> list[int]:
-        counts: list[int] = torch.bincount(classes, minlength=len(self._tables)).tolist()
-        return counts
-
-
-def _scattered(rows: Tensor, order: Tensor) -> Tensor:
-    result = torch.empty_like(rows)
-    result[order] = rows
-    return result
+        counts = torch.bincount(classes, minlength=len(self._tables)).tolist()
+        groups = zip(self._tables, torch.split(rows[order], counts), strict=True)
+        parts = [work(table, group) for table, group in groups if len(group)]
+        together = torch.cat(parts or [work(self._tables[0], rows)])
+        result = torch.empty_like(together)
+        result[order] = together
+        return result
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
     """One class's way from coefficients to tokens and back; F fields."""
 
+    coefficient_count: int
     places: Tensor
     """int64 [F]: which coefficients."""
     multipliers: Tensor
@@ -149,7 +140,13 @@ class _Table:
     """float64 [F, 256]: what each level stands for."""
 
     @classmethod
-    def of(cls, layout: Sequence[tuple[Field, Levels]], token_count: int, device: torch.device) -> _Table:
+    def of(
+        cls,
+        layout: Sequence[tuple[Field, Levels]],
+        coefficient_count: int,
+        token_count: int,
+        device: torch.device,
+    ) -> _Table:
         fields = [field for field, _ in layout]
         packing = np.zeros((len(fields), token_count))
         stand_ins = np.zeros((len(fields), 256))
@@ -168,6 +165,7 @@ class _Table:
             "masks": [(1 << field.bits) - 1 for field in fields],
         }
         return cls(
+            coefficient_count=coefficient_count,
             packing=torch.from_numpy(packing).to(device),
             stand_ins=torch.from_numpy(stand_ins).to(device),
             **{name: torch.tensor(row, dtype=torch.float64, device=device) for name, row in numbers.items()},
@@ -179,9 +177,9 @@ class _Table:
         levels = torch.minimum(torch.maximum(scaled, -self.halves), self.halves - 1).add_(self.halves)
         return (levels @ self.packing).to(torch.int32)
 
-    def values(self, tokens: Tensor, coefficient_count: int) -> Tensor:
+    def values(self, tokens: Tensor) -> Tensor:
         levels = (tokens[:, self.tokens_of] >> self.shifts) & self.masks
-        values = torch.zeros((len(tokens), coefficient_count), dtype=torch.float64, device=tokens.device)
+        values = torch.zeros((len(tokens), self.coefficient_count), dtype=torch.float64, device=tokens.device)
         values[:, self.places] = self.stand_ins.gather(1, levels.t()).t()
         return values
 

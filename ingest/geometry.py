@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,7 @@ class Geometry:
     padded."""
 
 
+@lru_cache(maxsize=256)
 def fit(
     width: int,
     height: int,

@@ -50,9 +50,15 @@ def need_of(track: Track, start_ns: int, stop_ns: int, from_beginning: bool) -> 
         return _Around(start_ns - PREROLL_NS, stop_ns)
     if track.medium == "text":
         return _Around(start_ns - track.details["longest_ns"], stop_ns)
-    if track.details["counted"] or start_ns <= track.start_ns:
-        return _Pictures(None, stop_ns, from_beginning)
-    return _Pictures(start_ns, stop_ns, from_beginning)
+    ahead_ns = track.details["ahead_ns"]
+    if start_ns <= track.start_ns or must_begin_first(track):
+        return _Pictures(None, stop_ns, ahead_ns, from_beginning)
+    return _Pictures(start_ns, stop_ns, ahead_ns, from_beginning)
+
+
+def must_begin_first(track: Track) -> bool:
+    """Say whether a track can only be decoded from its first packet."""
+    return bool(track.details["counted"] or not track.details["keyframes_hold"])
 
 
 class _Around:
@@ -77,17 +83,23 @@ class _Pictures:
     """From the last keyframe shown at or before the start; None: from the first packet.
 
     Packets are held until the decoding time passes the start: only then no better keyframe can come.
+
+    Args:
+        start_ns, stop_ns: the window.
+        ahead_ns: how far decoding times come after presentation times at most (edit lists shift them).
+        from_beginning: whether the packets begin with the recording's first.
     """
 
-    def __init__(self, start_ns: int | None, stop_ns: int, from_beginning: bool) -> None:
+    def __init__(self, start_ns: int | None, stop_ns: int, ahead_ns: int, from_beginning: bool) -> None:
         self._start_ns = start_ns
         self._stop_ns = stop_ns
+        self._ahead_ns = ahead_ns
         self._decodable = from_beginning
         self._held: list[Any] = []
         self._held_bytes = 0
 
     def take(self, packet: Any) -> Sequence[Any]:
-        due_ns = _due_ns(packet)
+        due_ns = self._due_ns(packet)
         if due_ns is not None and due_ns >= self._stop_ns:
             return ()
         if self._start_ns is None:
@@ -118,9 +130,8 @@ class _Pictures:
         self._decodable = self._decodable or packet.is_keyframe
         return (packet,) if self._decodable else ()
 
-
-def _due_ns(packet: Any) -> int | None:
-    """Return when a picture's packet is due at the decoder, or a time before that."""
-    if packet.dts is not None:
-        return pts_to_ns(packet.dts, packet.time_base)
-    return None if packet.pts is None else pts_to_ns(packet.pts, packet.time_base) - REORDER_NS
+    def _due_ns(self, packet: Any) -> int | None:
+        """Return a time before which no later packet is shown; None if it has no stamps."""
+        if packet.dts is not None:
+            return pts_to_ns(packet.dts, packet.time_base) - self._ahead_ns
+        return None if packet.pts is None else pts_to_ns(packet.pts, packet.time_base) - REORDER_NS

@@ -14,6 +14,7 @@ import numpy as np
 from ingest.decoders.av_pictures import display_rotation
 from ingest.recording import Incident, Severity, Track
 from ingest.sources.av_container import words_of
+from ingest.sources.keyframe_check import KeyframeCheck
 from ingest.timing import NS, gaps_longer_than, median_period_ns, pts_to_ns
 
 FIRST_FRAME_PACKETS = 5000
@@ -41,7 +42,10 @@ class StreamProbe:
         self._time_base: Fraction = stream.time_base or Fraction(1, 1_000_000)
         self._ns_times, self._ns_over = self._time_base.numerator * NS, self._time_base.denominator
         self._pts = array("q")
+        self._sizes = array("i")
         self._longest = 0
+        self._ahead = 0
+        """How far the decoding stamp of a packet comes after its presentation stamp at most."""
         self._end = -(2**63)
         self._last: Any = None
         """The packet that ends last."""
@@ -51,6 +55,7 @@ class StreamProbe:
         self._encrypted = False
         self._cause = ""
         self._tries = 0 if stream.type == "subtitle" else FIRST_FRAME_PACKETS
+        self._keyframe_check = KeyframeCheck(stream.codec_context) if stream.type == "video" else None
 
     def add(self, packet: Any, latest_ns: int) -> int:
         """Take the next packet.
@@ -62,23 +67,29 @@ class StreamProbe:
         Returns:
             `latest_ns`, or this packet's decoding time if it is greater.
         """
-        if self._tries:
-            self._decode_first(packet)
-        self._byte_count += packet.size
+        size = packet.size
+        pts, dts = packet.pts, packet.dts
+        self._byte_count += size
         self._keyframes += packet.is_keyframe
         self._corrupt += packet.is_corrupt
-        pts, dts = packet.pts, packet.dts
         if pts is None:
             self._without_pts += 1
         elif packet.is_discard:
             self._discarded += 1
         else:
             self._pts.append(pts)
+            self._sizes.append(size)
             duration = packet.duration or 0
             if duration > self._longest:
                 self._longest = duration
             if pts + duration >= self._end:
                 self._end, self._last = pts + duration, packet
+            if dts is not None and dts - pts > self._ahead:
+                self._ahead = dts - pts
+        if self._tries:
+            self._decode_first(packet)
+        elif self._keyframe_check and pts is not None:
+            self._keyframe_check.add(packet)
         if dts is None:
             return latest_ns
         time_ns = dts * self._ns_times // self._ns_over
@@ -128,10 +139,18 @@ class StreamProbe:
         rate = getattr(self._stream, "average_rate", None)
         return int(NS / rate) if rate else NS // 25
 
-    def track(self, tell: Callable[[Incident], None], why_undecodable: Callable[[], str]) -> Track | None:
+    def knows(self, packet: Any) -> bool:
+        """Say whether a packet of this stamp and size was among those added."""
+        where = np.flatnonzero(np.frombuffer(self._pts, np.int64) == packet.pts)
+        return bool((np.frombuffer(self._sizes, np.int32)[where] == packet.size).any())
+
+    def track(
+        self, seekable: bool, tell: Callable[[Incident], None], why_undecodable: Callable[[], str]
+    ) -> Track | None:
         """Describe the stream, once its last packet was added.
 
         Args:
+            seekable: whether the container gives the same packets after a seek.
             tell: hears what is lost or odd.
             why_undecodable: gives a cause that only the file as a whole can show, or "".
 
@@ -142,8 +161,8 @@ class StreamProbe:
         count = len(self._pts) + self._without_pts + self._discarded
         if self._tries and count:
             self._decode_first(None)
-        if stream.codec_context.is_open:
-            stream.codec_context.flush_buffers()
+        if self._keyframe_check:
+            self._keyframe_check.end()
         if not len(self._pts) and not self._without_pts:
             tell(Incident("note", f"stream #{stream.index} ({codec}) has no packets", self.name))
             return None
@@ -174,12 +193,18 @@ class StreamProbe:
             details={
                 "stream": stream.index,
                 "counted": counted,
+                "seekable": seekable,
+                "keyframes_hold": self._keyframe_check is None or self._keyframe_check.honest,
                 "late_ns": self.late_ns,
+                "ahead_ns": -(-self._ahead * self._ns_times // self._ns_over),
                 "longest_ns": self._longest * self._ns_times // self._ns_over or UNSAID_NS,
                 "keyframes": self._keyframes,
                 "metadata": plain_metadata(stream.metadata),
             },
         )
+        if not base.details["keyframes_hold"]:
+            cause = "decoding can't begin at every picture marked as keyframe: it is read from the beginning"
+            tell(Incident("note", cause, self.name))
         if self._corrupt:
             cause = f"{self._corrupt} of {count} packets are marked as damaged"
             tell(Incident("failure", cause, self.name, base.start_ns, base.stop_ns))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ingest.decoders.av_text import TextDecoder
 from ingest.errors import CannotOpen
 from ingest.recording import Cue, Decoder, Incident, Packet, Recording, Report, Track
 from ingest.sources.av_container import Damage, decode_time_ns, open_container, packets_of
-from ingest.sources.needed_packets import PREROLL_NS, need_of
+from ingest.sources.needed_packets import PREROLL_NS, must_begin_first, need_of
 from ingest.sources.open_failure import is_encrypted_matroska
 from ingest.sources.sidecar import read_sidecar
 from ingest.sources.stream_probe import StreamProbe, plain_metadata
@@ -38,6 +39,9 @@ PADDING_IS_CUT = {"ogg"}
 """Containers whose packet durations leave out the padding at the end already (granule positions)."""
 SLACK_NS = NS
 """How far a container may deliver packets in another order after a seek than from the beginning."""
+SHORT_NS = 10 * NS
+"""Shorter files are read from the beginning, which costs less than knowing whether they seek well."""
+TRIAL_PACKETS = 1000
 NEVER_NS = -(2**62)
 
 
@@ -87,7 +91,10 @@ class VideoFile:
             details["declared_duration_ns"] = container.duration * 1000
         probes = self._probes(kind, incidents, details)
         damage = self._read_stamps(probes)
-        found = [probe.track(incidents.append, self._why_undecodable) for probe in probes.values()]
+        seekable = self._seeks_truly(probes)
+        found = [
+            probe.track(seekable, incidents.append, self._why_undecodable) for probe in probes.values()
+        ]
         tracks = [track for track in found if track is not None]
         if probes:
             self._compare_with_header(kind, probes, damage, incidents)
@@ -133,6 +140,31 @@ class VideoFile:
             if damage.is_open:
                 damage.end()
         return damage
+
+    def _seeks_truly(self, probes: dict[int, StreamProbe]) -> bool:
+        """Seek to a few places: each stream's first packet there must be one that was met before.
+
+        Some demuxers label packets wrongly after a seek. Short files are not worth a seek.
+        """
+        if not probes:
+            return False
+        start_ns = min(probe.span_ns[0] for probe in probes.values())
+        length_ns = max(probe.span_ns[1] for probe in probes.values()) - start_ns
+        if length_ns < SHORT_NS:
+            return False
+        streams = [self._container.streams[index] for index in probes]
+        for quarter in (1, 2, 3):
+            if not self._seek(start_ns + length_ns * quarter // 4, streams):
+                return False
+            waiting = set(probes)
+            for packet in islice(packets_of(self._container, streams, Damage()), TRIAL_PACKETS):
+                if packet.pts is not None and packet.stream_index in waiting and not packet.is_discard:
+                    if not probes[packet.stream_index].knows(packet):
+                        return False
+                    waiting.discard(packet.stream_index)
+                if not waiting:
+                    break
+        return True
 
     def _compare_with_header(
         self, kind: str, probes: dict[int, StreamProbe], damage: Damage, incidents: list[Incident]
@@ -236,6 +268,11 @@ class VideoFile:
         if "sidecar" in track.details:
             return _CuesAsTheyAre()
         stream = self._container.streams[track.details["stream"]]
+        if stream.codec_context.is_open:  # its state would show: it gets a fresh one
+            self._turn += 1
+            self._at_beginning = False
+            self._rewind()
+            stream = self._container.streams[track.details["stream"]]
         kinds = {"pictures": PictureDecoder, "sound": SoundDecoder, "text": TextDecoder}
         decoder: Decoder = kinds[track.medium](track, stream.codec_context, stream.time_base)
         return decoder
@@ -256,18 +293,18 @@ class VideoFile:
         begins_ns = min(track.start_ns for track in tracks)
         ahead_ns = max(track.details["longest_ns"] if track.medium == "text" else PREROLL_NS for track in tracks)
         back_ns = ahead_ns + max(track.details["late_ns"] for track in tracks)
-        counted = any(track.details["counted"] for track in tracks)
-        while not counted and start_ns - back_ns > begins_ns:
-            if self._seek(start_ns - back_ns, by_stream) and self._landed_before(start_ns, by_stream):
-                self._seek(start_ns - back_ns, by_stream)
+        may_seek = all(track.details["seekable"] and not must_begin_first(track) for track in tracks)
+        streams = [self._container.streams[index] for index in by_stream]
+        while may_seek and start_ns - back_ns > begins_ns:
+            if self._seek(start_ns - back_ns, streams) and self._landed_before(start_ns, by_stream):
+                self._seek(start_ns - back_ns, streams)
                 return
             back_ns *= 4
         self._rewind()
 
-    def _seek(self, time_ns: int, by_stream: dict[int, Track]) -> bool:
-        """Seek to the keyframe at or before a time; False where the container can't."""
-        pictures = [index for index, track in by_stream.items() if track.medium == "pictures"]
-        stream = self._container.streams[pictures[0] if pictures else next(iter(by_stream))]
+    def _seek(self, time_ns: int, streams: Sequence[Any]) -> bool:
+        """Seek to a keyframe at or before a time, of pictures if there are any; False if that fails."""
+        stream = next((stream for stream in streams if stream.type == "video"), streams[0])
         self._at_beginning = False
         try:
             self._container.seek(

@@ -230,7 +230,7 @@ def test_clips_do_not_depend_on_how_they_are_grouped(at_once: int) -> None:
     ]
     packets.sort(key=lambda packet: packet.time_ns)
     recording = Recording("memory", (VIDEO, IMU))
-    found = {}
+    found: dict[tuple[int, str], ClipMedia] = {}
     for first in range(0, 5, at_once):
         windows = windows_of(recording, 200 * MS, first, min(at_once, 5 - first))
         found |= clips_of(InMemory(packets, [VIDEO, IMU]), windows)[0]
@@ -260,9 +260,9 @@ def test_neighbouring_incidents_of_one_cause_become_one() -> None:
     ]
     assert merge_incidents(told) == [
         Incident("failure", "broken", "audio", 7, 8),
+        Incident("failure", "broken, 2 times", "video", 0, NS + 1),
         Incident("failure", "other", "video", 1, 2),
         Incident("note", "broken", "video", 2, 3),
-        Incident("failure", "broken, 2 times", "video", 0, NS + 1),
         Incident("failure", "broken", "video", 5 * NS, 6 * NS),
     ]
     assert merge_incidents([]) == []

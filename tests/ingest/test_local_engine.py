@@ -1,0 +1,289 @@
+"""Processes that run jobs: every job has its outcome, whatever the job does to its process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.engine import local
+from ingest.engine.local import Engine, Job, Outcome, peak_rss_bytes
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(autouse=True)
+def _jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+
+
+def job(function: str, **argument: Any) -> Job:
+    return Job(f"engine_jobs:{function}", argument)
+
+
+def doubles(count: int) -> list[Job]:
+    return [job("double", number=number) for number in range(count)]
+
+
+def numbers(outcomes: Iterator[Outcome]) -> list[int]:
+    return [outcome.result["number"] for outcome in outcomes]
+
+
+def test_every_job_has_its_outcome() -> None:
+    """More jobs than workers; each worker is a process that is used again."""
+    with Engine(2) as engine:
+        outcomes = list(engine.run(doubles(20)))
+    assert sorted(outcome.result["number"] for outcome in outcomes) == list(range(0, 40, 2))
+    assert {outcome.kind for outcome in outcomes} == {"done"}
+    assert all(outcome.job.argument["number"] * 2 == outcome.result["number"] for outcome in outcomes)
+    processes = {outcome.result["process"] for outcome in outcomes}
+    assert 1 <= len(processes) <= 2
+    assert os.getpid() not in processes
+    assert all(outcome.peak_rss_bytes > 1_000_000 for outcome in outcomes)
+
+
+def test_outcomes_come_as_jobs_end_or_in_their_order(tmp_path: Path) -> None:
+    """The first job ends after the second: it comes last, or the second waits for it."""
+    for in_order in (False, True):
+        made = str(tmp_path / f"made{in_order}")
+        jobs = [job("slow_first", number=0, until=made), job("slow_first", number=1, makes=made)]
+        with Engine(2) as engine:
+            assert numbers(engine.run(jobs, in_order=in_order)) == ([0, 1] if in_order else [1, 0])
+
+
+def test_jobs_are_taken_when_there_is_room_for_them() -> None:
+    """At most four per worker are taken before the first of their outcomes is handed over."""
+    taken: list[int] = []
+
+    def jobs() -> Iterator[Job]:
+        for number, made in enumerate(doubles(40)):
+            taken.append(number)
+            yield made
+
+    with Engine(2) as engine:
+        for yielded, _ in enumerate(engine.run(jobs(), in_order=True)):
+            assert len(taken) - yielded <= 4 * 2
+    assert len(taken) == 40
+
+
+def test_fewer_jobs_than_workers_start_no_more_processes() -> None:
+    """A process is made when there is a job for it."""
+    with Engine(8) as engine:
+        assert list(engine.run([])) == []
+        assert engine._workers == []
+        assert len(list(engine.run(doubles(1)))) == 1
+        assert len(engine._workers) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("exits", "ended with exit code 3"),
+        ("calls exit", "ended with exit code 4"),
+        ("SIGKILL", r"killed \(out of memory\?\)"),
+        ("SIGTERM", "died: Terminated"),
+    ],
+)
+def test_a_worker_that_dies_costs_its_job(how: str, words: str) -> None:
+    """The job comes back as died with how it was; the others are done by a new process."""
+    with Engine(1) as engine:
+        outcomes = list(engine.run([*doubles(2), job("die", how=how), *doubles(2)], in_order=True))
+    assert [outcome.kind for outcome in outcomes] == ["done", "done", "died", "done", "done"]
+    assert re.search(words, outcomes[2].result["error"])
+    assert outcomes[1].result["process"] != outcomes[3].result["process"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_job_that_fails_says_why(workers: int) -> None:
+    """With its words, type and traceback, as text that JSON can hold; its process goes on."""
+    jobs = [job("fail", how=how) for how in ("raises", "silently", "broken pipe", "no JSON")]
+    with Engine(workers) as engine:
+        outcomes = list(engine.run([*jobs, *doubles(1), Job("engine_jobs:missing", {})], in_order=True))
+    assert [outcome.kind for outcome in outcomes] == ["failed"] * 4 + ["done", "failed"]
+    raised, silent, broken, not_json, _, missing = (outcome.result for outcome in outcomes)
+    assert raised["error"] == "caf\\udce9 is no text"
+    assert raised["type"] == "ValueError"
+    assert "engine_jobs.py" in raised["traceback"]
+    assert silent["error"] == "KeyError"
+    assert broken["error"] == "of the job's own"
+    assert "JSON serializable" in not_json["error"]
+    assert missing["type"] == "AttributeError"
+
+
+def test_results_may_be_large_and_odd() -> None:
+    """20 MB go through the pipe, both ways, and so does text with lone surrogates."""
+    with Engine(1) as engine:
+        large, back, odd = engine.run(
+            [
+                job("much", text="x" * 1000, times=20_000),
+                job("much", text="y" * 20_000_000, times=1),
+                job("much", text="caf\udce9\n", times=2),
+            ]
+        )
+    assert len(large.result["text"]) == len(back.result["text"]) == 20_000_000
+    assert odd.result["text"] == "caf\udce9\ncaf\udce9\n"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_progress_is_heard_before_the_outcome(workers: int) -> None:
+    """In the order it was told."""
+    heard: list[Any] = []
+    with Engine(workers, lambda report: heard.append(report["step"])) as engine:
+        heard += [outcome.kind for outcome in engine.run([job("report", steps=5)])]
+    assert heard == [0, 1, 2, 3, 4, "done"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_but_json_crosses_the_border(workers: int) -> None:
+    """In this process as in another: arguments stay as they were, results are what JSON makes of them."""
+    made = job("tuple_inside", numbers=[3])
+    with Engine(workers) as engine:
+        (outcome,) = engine.run([made])
+    assert outcome.result == {"pair": [1, [3, 4]]}
+    assert made.argument == {"numbers": [3]}
+
+
+def test_a_worker_has_one_thread_the_same_modules_and_no_terminal() -> None:
+    """Results can't depend on the number of cores, and a job can't wait for somebody to type."""
+    with Engine(1) as engine:
+        (outcome,) = engine.run([job("surroundings")])
+    assert outcome.result["threads"] == "1"
+    assert outcome.result["path"][: len(sys.path)] == sys.path
+    assert outcome.result["input"] == ""
+
+
+def test_closing_ends_what_is_under_way() -> None:
+    """At once; nothing is waited for, and no process is left."""
+    processes: list[int] = []
+    engine = Engine(2, lambda report: processes.append(report["process"]))
+    running = engine.run([job("double", number=1), job("wait_forever"), job("wait_forever")])
+    assert next(running).result["number"] == 2
+    while len(processes) < 2:  # both are in the middle of their job
+        engine._listen()
+    engine.close()
+    assert not any(_is_alive(process) for process in processes)
+    engine.close()
+
+
+def test_a_run_that_is_given_up_leaves_the_engine_usable(tmp_path: Path) -> None:
+    """A second run waits for a worker, and gets its own outcomes only."""
+    made = str(tmp_path / "made")
+    with Engine(1) as engine:
+        given_up = engine.run([job("slow_first", number=n, until=made if n else "") for n in range(3)])
+        assert next(given_up).result["number"] == 0
+        next_up = engine.run(doubles(3))
+        Path(made).touch()
+        assert sorted(numbers(next_up)) == [0, 2, 4]
+
+
+def test_a_run_may_begin_within_another() -> None:
+    """Both have all their outcomes."""
+    with Engine(2) as engine:
+        outer = []
+        for outcome in engine.run(doubles(6), in_order=True):
+            outer.append(outcome.result["number"])
+            assert sorted(numbers(engine.run(doubles(3)))) == [0, 2, 4]
+    assert outer == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_worker_that_died_with_nothing_to_do_is_replaced() -> None:
+    """The next job does not suffer for it."""
+    with Engine(1) as engine:
+        (first,) = engine.run(doubles(1))
+        os.kill(first.result["process"], signal.SIGKILL)
+        engine._workers[0].process.wait()
+        (second,) = engine.run(doubles(1))
+    assert second.kind == "done"
+    assert second.result["process"] != first.result["process"]
+
+
+def test_waiting_for_a_job_is_not_asking_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine sleeps until a worker has something to say: once for each message."""
+    waits: list[int] = []
+
+    def counted(busy: dict[int, Any]) -> list[Any]:
+        waits.append(len(busy))
+        return wait(busy)
+
+    monkeypatch.setattr(local, "wait", counted)
+    with Engine(2) as engine:
+        assert len(list(engine.run([*doubles(3), job("report", steps=4)], in_order=True))) == 4
+    assert len(waits) <= 4 + 4
+    assert 0 not in waits
+
+
+def test_no_number_of_processes_below_zero() -> None:
+    """It would wait forever."""
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        Engine(-1)
+
+
+def test_memory_is_this_processes_own() -> None:
+    """What a large parent holds is not counted as its worker's."""
+    ballast = bytearray(300_000_000)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    with Engine(1) as engine:
+        (outcome,) = engine.run(doubles(1))
+    assert peak_rss_bytes() > 300_000_000
+    assert outcome.peak_rss_bytes < 150_000_000
+
+
+SCRIPT = """
+import sys
+from ingest.engine.local import Engine, Job
+print("begun", flush=True)
+jobs = [Job("engine_jobs:wait_forever", {})] * 2
+with Engine(2, lambda report: print(report["process"], flush=True)) as engine:
+    list(engine.run(jobs))
+"""
+
+
+def _script(tmp_path: Path) -> subprocess.Popen[str]:
+    """Start a script, which has no `if __name__ == "__main__"`, in a group of processes of its own."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(local.__file__).parents[2])])
+    return subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")], env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+    )  # fmt: skip
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def _wait_until_gone(processes: list[int]) -> None:
+    while any(_is_alive(process) for process in processes):  # bounded by the test's timeout
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+@pytest.mark.parametrize("how", ["ctrl-c", "kill -9"])
+def test_no_worker_outlives_its_parent(tmp_path: Path, how: str) -> None:
+    """Ctrl-C reaches the whole group, and only the parent speaks of it; after kill -9 nobody does."""
+    with _script(tmp_path) as script:
+        assert script.stdout is not None
+        assert script.stdout.readline() == "begun\n"
+        workers = [int(script.stdout.readline()) for _ in range(2)]
+        if how == "ctrl-c":
+            os.killpg(script.pid, signal.SIGINT)
+        else:
+            script.kill()
+        rest, errors = script.communicate(timeout=30)
+    _wait_until_gone(workers)
+    assert rest == ""  # a worker that ran the script again would have begun again
+    assert errors.count("Traceback") == (1 if how == "ctrl-c" else 0)
+    assert script.returncode == (-signal.SIGINT if how == "ctrl-c" else -signal.SIGKILL)
