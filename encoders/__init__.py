@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         WrongSetting,
         WrongSpec,
     )
-    from encoders.launch import ClipEncoder, reconstruct_clip
+    from encoders.launch import ClipEncoder, encode_clip, reconstruct_clip
     from encoders.quality import Quality, measure
     from encoders.registry import default_encoder, encoder_for, encoder_names, load_encoder, medium_of
     from encoders.spec import InputSpec, Medium, TokenSpec
@@ -45,6 +45,7 @@ __all__ = [
     "WrongSetting",
     "WrongSpec",
     "default_encoder",
+    "encode_clip",
     "encoder_for",
     "encoder_names",
     "load_encoder",
@@ -56,6 +57,7 @@ __all__ = [
 _HOMES = {
     "Encoder": "encoder",
     "ClipEncoder": "launch",
+    "encode_clip": "launch",
     "reconstruct_clip": "launch",
     "Quality": "quality",
     "measure": "quality",

@@ -29,6 +29,9 @@ OPEN_CENTRE = 724
 DISTORTIONS = (1.0, 0.5, 0.17619, 0.062567, 0.021997, 0.007585, 0.002554, 0.00083884, 0.00026906)
 """Mean squared error for b bits, in variances."""
 
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""How tables of exponents are written: one character each."""
+
 VARIANCES = (1.0, 1.4142135623730951)
 """2^(e/2) for e = 0 and 1; the other powers are whole doublings."""
 

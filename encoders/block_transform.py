@@ -1,11 +1,11 @@
 """The integer transform of `frames-dct`: RGB pictures to coefficients of 16x16 blocks, exact everywhere.
 
 Colour first: Y = R + G + B, U = R - B, V = 2G - R - B, whole numbers, and orthogonal (norms √3, √2, √6).
-Then each plane's 16x16 blocks meet the two-dimensional DCT-II, its entries scaled by 2^14 / norm and
-rounded to integers, so that one unit of an orthonormal transform is 2^14. Of each plane only the low
+Then each plane's 16x16 blocks meet the two-dimensional DCT-II, its entries scaled by 2^18 / norm and
+rounded to integers, so that one unit of an orthonormal transform is 2^18. Of each plane only the low
 frequencies u + v up to a limit are computed.
 
-Why it is exact: every sum stays below 256 * 510 * 2^11 < 2^28, and float64 holds integers up to 2^53, so no
+Why it is exact: every sum stays below 2^31, and float64 holds integers up to 2^53, so no
 addition ever rounds, in whatever order a device does it. float32 would be twice as fast, but torch can be
 told, globally, to do float32 products in TF32 or bfloat16, which are not exact; float64 it leaves alone.
 """
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 BLOCK = 16
-UNIT_BITS = 14
-"""A coefficient of 1 in an orthonormal transform is 2^14."""
+UNIT_BITS = 18
+"""A coefficient of 1 in an orthonormal transform is 2^18."""
 
 ZONE_LIMITS = (12, 5, 5)
 """Y, U and V keep the frequencies with u + v up to this: 91, 21 and 21 of 256."""

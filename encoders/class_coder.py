@@ -35,10 +35,12 @@ class Levels:
     """float64 [2^bits], rising: what each level stands for."""
     zero_inside: bool = False
     """Whether zero lies in the middle of a level, or parts two."""
+    bias: int = 0
+    """Added to the coefficient, in stored units: which of the two levels beside zero it falls into."""
 
 
 @cache
-def laplace_levels(bits: int, deviation: int, deviation_bits: int, unit_bits: int) -> Levels:
+def laplace_levels(bits: int, deviation: int, deviation_bits: int, unit_bits: int, bias: int = 0) -> Levels:
     """Return the levels that suit a Laplace distribution.
 
     Args:
@@ -46,6 +48,7 @@ def laplace_levels(bits: int, deviation: int, deviation_bits: int, unit_bits: in
         deviation: the standard deviation, times 2^deviation_bits.
         deviation_bits: see there.
         unit_bits: the coefficient 1 is stored as 2^unit_bits.
+        bias: see `Levels`.
     """
     half = 1 << bits >> 1
     multiplier = (1 << (SCALE_BITS - unit_bits + 10 + deviation_bits)) // (STEPS[bits] * deviation)
@@ -53,7 +56,7 @@ def laplace_levels(bits: int, deviation: int, deviation_bits: int, unit_bits: in
     positive = np.append(inside, (half - 1) * STEPS[bits] + OPEN_CENTRE) * (
         deviation / (1 << (10 + deviation_bits))
     )
-    return Levels(multiplier, np.concatenate([-positive[::-1], positive]))
+    return Levels(multiplier, np.concatenate([-positive[::-1], positive]), bias=bias)
 
 
 def even_levels(bits: int, span: int, unit_bits: int) -> Levels:
@@ -127,7 +130,7 @@ class _Table:
     """int64 [F]: which coefficients."""
     multipliers: Tensor
     offsets: Tensor
-    """float64 [F]: added to a scaled coefficient: 1/2 where zero lies in the middle of a level."""
+    """float64 [F]: added to a scaled coefficient."""
     halves: Tensor
     """float64 [F]: half the number of levels."""
     packing: Tensor
@@ -155,7 +158,10 @@ class _Table:
             stand_ins[row, : len(levels.values)] = levels.values
         numbers = {
             "multipliers": [levels.multiplier for _, levels in layout],
-            "offsets": [levels.zero_inside / 2 for _, levels in layout],
+            "offsets": [
+                levels.zero_inside / 2 + levels.bias * levels.multiplier / (1 << SCALE_BITS)
+                for _, levels in layout
+            ],
             "halves": [1 << field.bits >> 1 for field in fields],
         }
         indices = {

@@ -101,7 +101,7 @@ class SignalMulaw:
     """Codes 1 … 1023 per value, 512 is zero; 0 where the value is invalid.
 
     Each column's scale is the largest absolute value that it was fitted to. Up to it, a value comes back
-    to within 1 % of itself or 4e-7 of the scale, whichever is more; beyond it, values saturate and are
+    to within 1 % of itself and 4e-7 of the scale; beyond it, values saturate and are
     counted. A column that never had a value other than zero keeps scale 1.
     """
 

@@ -16,7 +16,7 @@ def picture_size(encoder: str, size: PictureSize, multiple: int) -> tuple[int, i
         WrongInput: not positive, or no multiple; the message gives the nearest sizes that fit.
     """
     numbers = (size, size) if isinstance(size, int) else tuple(size)
-    if len(numbers) != 2 or any(not isinstance(number, int) or number < 1 for number in numbers):
+    if len(numbers) != 2 or any(not _is_whole(number) or number < 1 for number in numbers):
         raise WrongInput(f"{encoder}: a picture size is one whole number or [height, width], got {size!r}")
     if any(number % multiple for number in numbers):
         near = " or ".join(_size_text(candidate) for candidate in nearest_sizes(numbers, multiple))
@@ -25,6 +25,10 @@ def picture_size(encoder: str, size: PictureSize, multiple: int) -> tuple[int, i
             f"width and height must be multiples of {multiple} (nearest: {near})"
         )
     return numbers[0], numbers[1]
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def nearest_sizes(size: Sequence[int], multiple: int) -> list[tuple[int, int]]:

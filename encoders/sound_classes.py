@@ -10,13 +10,13 @@ from functools import cache
 
 import numpy as np
 
+from encoders.allotment import DIGITS
 from encoders.lapped_transform import STEP
 
 CLASS_COUNT = 128
 CLASS_BITS = 7
 ZERO = 32
 SMALLEST, LARGEST = 4, 48
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 BAND_EDGES = (*range(0, 40, 2), *range(40, 80, 4), *range(80, 160, 8), *range(160, STEP + 1, 16))
 """Bands of 50 Hz up to 1 kHz, 100 Hz up to 2 kHz, 200 Hz up to 4 kHz, 400 Hz up to 8 kHz."""

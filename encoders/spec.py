@@ -70,11 +70,6 @@ class InputSpec:
         """The axes of one clip: those of a batch without `B`."""
         return self.axes[1:]
 
-    @property
-    def values_per_item(self) -> int:
-        """Numbers in one frame, sample or row."""
-        return self.channels * prod(self.size or ())
-
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object from which `from_json` makes an equal value."""
         data = asdict(self)

@@ -26,7 +26,7 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
         f"in {len(info['shards'])} shards, {len(info['layouts'])} layouts",
     ]
     if info["tokens"]:
-        rows = [(track, short_count(count)) for track, count in sorted(info["tokens"].items())]
+        rows = [(track, short_count(count)) for track, count in sorted(info["tokens"].items()) if count]
         lines.append(_indented(text_table(("track", "tokens"), _cut(rows, ("and more", "")))))
     lines += _listed("failures", info["failures"])
     lines += _listed("notes", info["notes"])
@@ -55,7 +55,7 @@ def _listed(kind: str, incidents: Sequence[Mapping[str, Any]]) -> list[str]:
     for incident in incidents[:MOST_LISTED]:
         track = f" [{incident['track']}]" if incident.get("track") else ""
         span_ns = incident["stop_ns"] - incident["start_ns"]
-        span = f" ({span_ns / 1e9:.2f} s)" if span_ns > 0 else ""
+        span = f" ({span_ns / 1e9:.2f} s)" if span_ns >= 10_000_000 else ""
         lines.append(f"    {incident['recording']}{track}: {incident['cause']}{span}")
     if len(incidents) > MOST_LISTED:
         lines.append(f"    and {len(incidents) - MOST_LISTED} more: see `fifth info --json`")
@@ -128,8 +128,16 @@ def quality_table(found: Mapping[str, Any]) -> str:
             entry["encoder"],
             entry["track"],
             f"{entry['bits_per_second'] / 1000:.1f}" if entry["bits_per_second"] else "",
-            ", ".join(f"{name} {value:.4g}" for name, value in entry["figures"].items()),
+            _figures(entry["figures"]),
         )
         for entry in found["measured"]
     ]
     return text_table(("encoder", "track", "kbit/s", "quality"), rows)
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    """Return the summary figures, then the three columns with the largest error, in their own units."""
+    columns = {name: value for name, value in figures.items() if name.startswith("rmse.")}
+    shown = [name for name in figures if name not in columns]
+    worst = sorted(columns, key=lambda name: -columns[name])[:3]
+    return ", ".join(f"{name} {figures[name]:.4g}" for name in [*shown, *worst])

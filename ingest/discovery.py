@@ -222,7 +222,8 @@ def _bag_of_folder(folder: Path, files: Sequence[str]) -> BagGroup | None:
 def _texts_beside(file: Path) -> tuple[Path, ...]:
     """Return the text that a single file's folder holds for it."""
     paths = [file.with_suffix(cased) for ending in SIDECAR_ENDINGS for cased in (ending, ending.upper())]
-    return tuple(sorted(path for path in paths if path.is_file()))
+    found = {_identity(path): path for path in paths if path.is_file()}  # case may not matter here
+    return tuple(sorted(found.values()))
 
 
 def _files(

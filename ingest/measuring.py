@@ -66,6 +66,8 @@ def _takes(spec: TokenSpec) -> str:
 def _gives(spec: TokenSpec) -> str:
     if spec.kind == "bytes":
         return "bytes"
+    if spec.input.medium == "signal":
+        return f"a code per column, of {spec.codebook_sizes[0]}"
     axes = "x".join(str(edge) for edge in spec.shape) or "1"
     books = ", ".join(str(size) for size in dict.fromkeys(spec.codebook_sizes))
     return f"{axes} codes per step, of {books}"
@@ -92,20 +94,29 @@ def measure_encoders(path: Path, seconds: Fraction) -> dict[str, Any]:
     measured = []
     for medium in ("pictures", "sound", "signal"):
         for name in encoder_names(medium):
-            for track, clips, rate in media[medium]:
-                measured.append(_measured(load_encoder(name), track, clips, rate))
+            for track, clips, rate, columns in media[medium]:
+                measured.append(_measured(load_encoder(name), track, clips, rate, columns))
     if not measured:
         raise WrongUse(f"{path}: no media to measure on")
     return {"measured": measured}
 
 
-def _measured(encoder: Encoder, track: str, clips: list[torch.Tensor], rate: Fraction) -> dict[str, Any]:
+def _measured(
+    encoder: Encoder, track: str, clips: list[torch.Tensor], rate: Fraction, columns: tuple[str, ...]
+) -> dict[str, Any]:
+    """Measure one encoder; what must be fitted is fitted to the same clips, as for a dataset of them."""
     fitted = encoder.fit([clip.numpy() for clip in clips]) if encoder.spec.needs_fit else encoder
     quality = measure(fitted, clips, rate)
-    return {**quality.to_json(), "track": track, "bits_per_second": quality.bits_per_second}
+    figures = {
+        f"rmse.{columns[int(name[5:])]}" if name.startswith("rmse.") else name: value
+        for name, value in quality.figures.items()
+    }
+    rates = {"track": track, "bits_per_second": quality.bits_per_second}
+    return {**quality.to_json(), **rates, "figures": figures}
 
 
-Clips = list[tuple[str, list[torch.Tensor], Fraction]]
+Clips = list[tuple[str, list[torch.Tensor], Fraction, tuple[str, ...]]]
+"""Per track its name, its clips, their rate, and the columns of a signal."""
 
 
 def _media(path: Path, length_ns: int) -> dict[str, Clips]:
@@ -117,6 +128,7 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
     pictures: list[torch.Tensor] = []
     sound: list[torch.Tensor] = []
     signals: dict[str, list[torch.Tensor]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     for found in list(find_recordings([path], Walk()))[:MOST_RECORDINGS]:
         try:
             with open_recording(found.paths) as source:
@@ -127,13 +139,15 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
                     elif isinstance(media, SoundClip):
                         sound.append(torch.from_numpy(media.samples))
                     else:
-                        signals.setdefault(f"{found.name}:{wish}", []).append(torch.from_numpy(media.values))
+                        name = f"{found.name}:{wish}"
+                        columns[name] = recording.track(wish).columns
+                        signals.setdefault(name, []).append(torch.from_numpy(media.values))
         except CannotOpen:
             continue
     return {
-        "pictures": [("all pictures", pictures, FPS)] if pictures else [],
-        "sound": [("all sound", sound, Fraction(sampling.sample_rate))] if sound else [],
-        "signal": [(name, clips, SIGNAL_HZ) for name, clips in sorted(signals.items())],
+        "pictures": [("all pictures", pictures, FPS, ())] if pictures else [],
+        "sound": [("all sound", sound, Fraction(sampling.sample_rate), ())] if sound else [],
+        "signal": [(name, clips, SIGNAL_HZ, columns[name]) for name, clips in sorted(signals.items())],
     }
 
 

@@ -13,15 +13,17 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-import av.error
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.errors import CannotDecode
 from ingest.recording import Packet, Track
 from ingest.timing import NS, pts_to_ns
 
 HD_LINES = 720
+UNSAID_RATE = Fraction(25)
+"""Frames per second where neither stamps nor the container say."""
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -32,6 +34,8 @@ _MATRICES = {
     10: getattr(Colorspace, "BT2020", Colorspace.ITU709),
 }
 """Matrix coefficients as numbered by ITU-T H.273, table 4."""
+_LIMITED, _FULL = 1, 2
+"""FFmpeg's AVColorRange."""
 _SHRINK = (
     Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 )
@@ -54,7 +58,11 @@ class PictureDecoder:
         self._time_base = time_base
         self._context = context
         self._reformatter = VideoReformatter()
+        self._rate = Fraction(track.declared_rate or UNSAID_RATE)
+        self._known_ns = track.start_ns
+        """The last time that a frame brought with it."""
         self._counted = 0
+        """Frames since then."""
         if context.is_open:
             context.flush_buffers()
         else:
@@ -71,20 +79,27 @@ class PictureDecoder:
     def _frames(self, packet: Any) -> list[AvPicture]:
         try:
             frames = self._context.decode(packet)
-        except EOFError:
+        except EOFError:  # flushed before
             return []
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            words = getattr(error, "strerror", None) or str(error)
-            raise CannotDecode(f"{self._track.codec} packet does not decode ({words.lower()})") from error
+        except DECODING_ERRORS as error:
+            raise CannotDecode(f"a {self._track.codec} packet does not decode ({words_of(error)})") from error
         return [self._picture(frame) for frame in frames]
 
     def _picture(self, frame: Any) -> AvPicture:
-        if self._track.details.get("counted") or frame.pts is None:
-            time_ns = self._track.start_ns + self._counted * (self._track.period_ns or NS // 25)
-            self._counted += 1
-        else:
-            time_ns = pts_to_ns(frame.pts, frame.time_base or self._time_base)
+        stamp = frame.pts
+        delay = self._track.details["delay"]
+        if delay is not None:  # no presentation stamps: shown in the order and at the pace of the packets
+            stamp = None if frame.dts is None else frame.dts - delay
+        if stamp is not None:
+            self._known_ns, self._counted = pts_to_ns(stamp, frame.time_base or self._time_base), 0
+        time_ns = self._known_ns + counted_ns(self._counted, self._rate)
+        self._counted += 1
         return AvPicture(time_ns, frame, self._reformatter)
+
+
+def counted_ns(count: int, rate: Fraction) -> int:
+    """Return how long so many frames of a steady rate last, rounded down."""
+    return count * NS * rate.denominator // rate.numerator
 
 
 class AvPicture:
@@ -99,25 +114,50 @@ class AvPicture:
         self._reformatter = reformatter
 
     def rgb(self, width: int, height: int) -> np.ndarray:
-        """Return uint8 [height, width, 3], by one call of swscale on the stored planes."""
+        """Return uint8 [height, width, 3], by one call of swscale on the stored planes.
+
+        What is transparent is shown on black.
+
+        Raises:
+            CannotDecode: parts of the picture are missing (decoders fill them in by guessing), or its
+                format can't be converted.
+        """
         frame = self.frame
-        shrinks = width * height <= frame.width * frame.height
+        if frame.is_corrupt:
+            raise CannotDecode("parts of this picture are damaged or missing")
+        if any(component.is_alpha for component in frame.format.components):
+            scaled = self._converted(width, height, "rgba")
+            return _divided(scaled[..., :3].astype(np.int32) * scaled[..., 3:], 255)
+        scaled = self._converted(width, height, "rgb24")
+        if frame.format.name.startswith("gray") and int(frame.color_range) == _LIMITED:
+            return _divided((scaled.astype(np.int32) - 16) * 255, 219)  # swscale takes every grey as full
+        return scaled
+
+    def _converted(self, width: int, height: int, pixel_format: str) -> np.ndarray:
+        frame = self.frame
+        shrinks = width <= frame.width and height <= frame.height
         matrix, full_range = colour_of(frame)
         try:
             scaled = self._reformatter.reformat(
                 frame,
                 width,
                 height,
-                "rgb24",
+                pixel_format,
                 src_colorspace=matrix,
                 src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
                 dst_color_range=ColorRange.JPEG,
                 interpolation=_SHRINK if shrinks else _GROW,
                 threads=1,
             )
-        except (av.error.FFmpegError, ValueError) as error:
-            raise CannotDecode(f"pixel format {frame.format.name} cannot be converted ({error})") from error
+        except DECODING_ERRORS as error:
+            cause = f"pixel format {frame.format.name} cannot be converted ({words_of(error)})"
+            raise CannotDecode(cause) from error
         return np.asarray(scaled.to_ndarray())
+
+
+def _divided(values: np.ndarray, by: int) -> np.ndarray:
+    """Return values / by, rounded and clipped to uint8."""
+    return np.asarray(np.clip((2 * values + by) // (2 * by), 0, 255), np.uint8)
 
 
 def colour_of(frame: Any) -> tuple[Colorspace, bool]:
@@ -126,7 +166,7 @@ def colour_of(frame: Any) -> tuple[Colorspace, bool]:
     if matrix is None:
         matrix = Colorspace.ITU709 if frame.height >= HD_LINES else Colorspace.ITU601
     name = frame.format.name
-    full = int(frame.color_range) == 2 or name.startswith("yuvj") or frame.format.is_rgb
+    full = int(frame.color_range) == _FULL or name.startswith("yuvj") or frame.format.is_rgb
     return matrix, full
 
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import Any
 
 import av
-import av.error
 import numpy as np
 
+from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.errors import CannotDecode
 from ingest.recording import Packet, Sound, Track
 from ingest.timing import NS, pts_to_ns
@@ -22,7 +22,10 @@ class SoundDecoder:
         self._track = track
         self._context = context
         self._time_base = time_base
-        self._next_ns = track.start_ns
+        self._known_ns = track.start_ns
+        """The last time that a frame brought with it."""
+        self._counted = 0
+        """Samples since then."""
         if context.is_open:
             context.flush_buffers()
         else:
@@ -39,20 +42,44 @@ class SoundDecoder:
     def _sounds(self, packet: Any) -> list[Sound]:
         try:
             frames = self._context.decode(packet)
-        except EOFError:
+        except EOFError:  # flushed before
             return []
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            words = getattr(error, "strerror", None) or str(error)
-            raise CannotDecode(f"{self._track.codec} packet does not decode ({words.lower()})") from error
+        except DECODING_ERRORS as error:
+            raise CannotDecode(f"a {self._track.codec} packet does not decode ({words_of(error)})") from error
+        if any(frame.is_corrupt for frame in frames):
+            raise CannotDecode(f"a {self._track.codec} packet is damaged")
         return [self._sound(frame) for frame in frames if frame.samples]
 
     def _sound(self, frame: Any) -> Sound:
-        if frame.pts is None or self._track.details.get("counted"):
-            start_ns = self._next_ns
-        else:
-            start_ns = pts_to_ns(frame.pts, frame.time_base or self._time_base)
-        self._next_ns = start_ns + frame.samples * NS // frame.sample_rate
+        if frame.pts is not None:
+            self._known_ns, self._counted = self._exact_ns(frame), 0
+        start_ns = self._known_ns + self._counted * NS // frame.sample_rate
+        self._counted += frame.samples
         return Sound(start_ns, planar_float(frame), frame.sample_rate, layout_name(frame.layout))
+
+    def _exact_ns(self, frame: Any) -> int:
+        """Return a frame's time, to the sample even where the container keeps only milliseconds.
+
+        Frames of one size follow each other without a break in nearly every stream: the place in that
+        row which is within one tick of the stamp is what the stamp was rounded from. It is the same
+        wherever reading began.
+        """
+        time_base = frame.time_base or self._time_base
+        stamp_ns = pts_to_ns(frame.pts, time_base)
+        tick_ns = pts_to_ns(1, time_base)
+        if tick_ns * frame.sample_rate <= NS:
+            return stamp_ns
+        first = self._track.details["first_samples"]
+        row = first + snapped(
+            (stamp_ns - self._track.start_ns) * frame.sample_rate // NS - first, frame.samples
+        )
+        row_ns = self._track.start_ns + row * NS // frame.sample_rate
+        return row_ns if abs(row_ns - stamp_ns) <= tick_ns else stamp_ns
+
+
+def snapped(position: int, step: int) -> int:
+    """Return the multiple of `step` that is nearest to a position."""
+    return (2 * position + step) // (2 * step) * step
 
 
 def planar_float(frame: Any) -> np.ndarray:

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-import av.error
-
+from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.errors import CannotDecode
 from ingest.recording import Cue, Packet, Track
 from ingest.timing import NS, pts_to_ns
@@ -29,9 +28,8 @@ class TextDecoder:
         data = packet.data
         try:
             parts = data.decode()
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            words = getattr(error, "strerror", None) or str(error)
-            raise CannotDecode(f"{self._track.codec} cue does not decode ({words.lower()})") from error
+        except DECODING_ERRORS as error:
+            raise CannotDecode(f"a {self._track.codec} cue does not decode ({words_of(error)})") from error
         lines = [_words(part) for part in parts]
         text = "\n".join(line for line in lines if line)
         if not text:

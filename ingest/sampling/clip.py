@@ -94,7 +94,7 @@ class Sampler(Protocol):
         ...
 
     def lost(self, start_ns: int) -> None:
-        """Hear that an item of this time did not decode."""
+        """Hear that an item of this time did not decode; items from before it may still come."""
         ...
 
     def finish(self) -> Sequence[tuple[Window, ClipMedia]]:

@@ -79,7 +79,10 @@ class PictureSampler:
             self._grid = grid_times(window.start_ns, window.length_ns, self._rate).tolist()
         self._step = 0
         self._times: list[int] = []
-        self._frames = np.empty((len(self._grid), self._size, self._size, 3), np.uint8)
+        self._frames = self._room_for(0)
+
+    def _room_for(self, count: int) -> np.ndarray:
+        return np.empty((count, self._size, self._size, 3), np.uint8)
 
     def _pass_over(self, time_ns: int) -> None:
         """Say that a clock jumped back: what was shown already stays."""
@@ -107,6 +110,8 @@ class PictureSampler:
         if self._converted is None:
             self._converted = self._convert(picture)
         if self._converted is not None:
+            if not self._times:
+                self._frames = self._room_for(len(self._grid) - self._step)
             self._frames[len(self._times)] = self._converted
             self._times.append(picture.time_ns)
 

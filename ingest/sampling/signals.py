@@ -109,9 +109,11 @@ class SignalSampler:
             return SignalClip(native, times[first:after] - window.start_ns)
         track = self._track
         held = not track.max_age_ns  # a command holds until the next one: nothing lies between them
+        around_ns = (-FOREVER_NS if held else window.start_ns - self._wait_ns, window.stop_ns + self._wait_ns)
+        near = slice(*np.searchsorted(times, around_ns, side="left").tolist())
         sampled = resample(
-            times,
-            values,
+            times[near],
+            values[near],
             ["last"] * len(track.kinds) if held else track.kinds,
             () if held else track.quaternions,
             grid_times(window.start_ns, window.length_ns, self._rate),

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import av.error
 
+from ingest.decoders.av_errors import words_of
 from ingest.errors import CannotOpen
 from ingest.recording import Incident
 from ingest.sources.open_failure import why_it_does_not_open
@@ -100,6 +101,8 @@ def packets_of(
                     failed = 0
                     yield packet
             return
+        except IndexError:  # all packets were taken: PyAV stumbles over a stream that appeared on the way
+            return
         except (av.error.FFmpegError, OSError) as error:
             raise_if_unreadable(Path(container.name.removeprefix("file:")), error)
             if not failed:
@@ -148,18 +151,6 @@ def decode_time_ns(packet: Any) -> int | None:
     """Return when a packet is due at the decoder, on the recording's timeline; None if it has no DTS."""
     dts = packet.dts
     return None if dts is None else pts_to_ns(dts, packet.time_base)
-
-
-def words_of(error: Exception) -> str:
-    """Return what FFmpeg says, without paths and numbers."""
-    if isinstance(error, av.error.InvalidDataError):
-        return "the data is damaged"
-    if isinstance(error, av.error.PatchWelcomeError):
-        return "FFmpeg does not support this variant"
-    if isinstance(error, EOFError):
-        return "the data ends too early"
-    said = getattr(error, "strerror", None) or str(error)
-    return str(said).lower()
 
 
 def raise_if_unreadable(path: Path, error: Exception) -> None:

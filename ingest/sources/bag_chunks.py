@@ -90,7 +90,7 @@ def _decompressor(compression: str) -> Callable[[bytes, int], bytes] | None:
     if compression == "bz2":
         return bz2.BZ2Decompressor().decompress
     if compression == "lz4":
-        import lz4.frame  # type: ignore[import-untyped]
+        import lz4.frame
 
         # one call gives at most what is wanted, and keeps the rest: nothing more is needed then
         return lz4.frame.LZ4FrameDecompressor().decompress  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import av.error
+from ingest.decoders.av_errors import DECODING_ERRORS
 
 MOST_PACKETS = 64
 """So many packets after a keyframe its picture must have come out."""
@@ -19,12 +19,14 @@ class KeyframeCheck:
 
     Args:
         context: the stream's codec context, free for use; it is left flushed.
+        has_pts: whether the container stores when a packet's picture is shown.
     """
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, has_pts: bool) -> None:
         self.honest = True
         """False once a keyframe's picture does not come out, or not as one that stands alone."""
         self._context = context
+        self._has_pts = has_pts
         self._seen = 0
         self._next = 2
         self._wanted: int | None = None
@@ -53,13 +55,16 @@ class KeyframeCheck:
     def _feed(self, packet: Any) -> None:
         try:
             frames = self._context.decode(packet)
-        except (av.error.FFmpegError, ValueError):  # damage says nothing about the others
+        except DECODING_ERRORS:  # damage says nothing about the others
             self._finish(self.honest)
             return
         self._left -= 1
         for frame in frames:
+            if not self._has_pts:
+                self._finish(frame.key_frame)
+                return
             if frame.pts is None or frame.pts >= self._wanted:
-                self._finish(frame.pts == self._wanted and frame.key_frame)
+                self._finish(frame.key_frame and frame.pts == self._wanted)
                 return
         if not self._left:
             self._finish(False)

@@ -50,10 +50,15 @@ def need_of(track: Track, start_ns: int, stop_ns: int, from_beginning: bool) -> 
         return _Around(start_ns - PREROLL_NS, stop_ns)
     if track.medium == "text":
         return _Around(start_ns - track.details["longest_ns"], stop_ns)
-    ahead_ns = track.details["ahead_ns"]
-    if start_ns <= track.start_ns or must_begin_first(track):
-        return _Pictures(None, stop_ns, ahead_ns, from_beginning)
-    return _Pictures(start_ns, stop_ns, ahead_ns, from_beginning)
+    begins = start_ns <= track.start_ns or must_begin_first(track)
+    return _Pictures(track, None if begins else start_ns, stop_ns, from_beginning)
+
+
+def shown_by_ns(track: Track, packet: Any) -> int | None:
+    """Return the time at which a packet's item is shown, at the latest; None if it has no stamp."""
+    delay = track.details["delay"]
+    stamp = packet.pts if delay is None or packet.dts is None else packet.dts + delay
+    return None if stamp is None else pts_to_ns(stamp, packet.time_base)
 
 
 def must_begin_first(track: Track) -> bool:
@@ -85,15 +90,15 @@ class _Pictures:
     Packets are held until the decoding time passes the start: only then no better keyframe can come.
 
     Args:
+        track: the track.
         start_ns, stop_ns: the window.
-        ahead_ns: how far decoding times come after presentation times at most (edit lists shift them).
         from_beginning: whether the packets begin with the recording's first.
     """
 
-    def __init__(self, start_ns: int | None, stop_ns: int, ahead_ns: int, from_beginning: bool) -> None:
+    def __init__(self, track: Track, start_ns: int | None, stop_ns: int, from_beginning: bool) -> None:
+        self._track = track
         self._start_ns = start_ns
         self._stop_ns = stop_ns
-        self._ahead_ns = ahead_ns
         self._decodable = from_beginning
         self._held: list[Any] = []
         self._held_bytes = 0
@@ -106,9 +111,9 @@ class _Pictures:
             return self._once_decodable(packet)
         if due_ns is not None and due_ns > self._start_ns:
             return self._release(packet)
-        if packet.is_keyframe and packet.pts is not None:
-            if pts_to_ns(packet.pts, packet.time_base) <= self._start_ns:
-                self._held, self._held_bytes, self._decodable = [], 0, True
+        shown_ns = shown_by_ns(self._track, packet) if packet.is_keyframe else None
+        if shown_ns is not None and shown_ns <= self._start_ns:
+            self._held, self._held_bytes, self._decodable = [], 0, True
         if self._decodable:
             self._held.append(packet)
             self._held_bytes += packet.size
@@ -133,5 +138,5 @@ class _Pictures:
     def _due_ns(self, packet: Any) -> int | None:
         """Return a time before which no later packet is shown; None if it has no stamps."""
         if packet.dts is not None:
-            return pts_to_ns(packet.dts, packet.time_base) - self._ahead_ns
+            return pts_to_ns(packet.dts, packet.time_base) - int(self._track.details["ahead_ns"])
         return None if packet.pts is None else pts_to_ns(packet.pts, packet.time_base) - REORDER_NS

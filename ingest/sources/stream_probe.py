@@ -8,12 +8,11 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import av.error
 import numpy as np
 
-from ingest.decoders.av_pictures import display_rotation
+from ingest.decoders.av_errors import DECODING_ERRORS, words_of
+from ingest.decoders.av_pictures import UNSAID_RATE, counted_ns, display_rotation
 from ingest.recording import Incident, Severity, Track
-from ingest.sources.av_container import words_of
 from ingest.sources.keyframe_check import KeyframeCheck
 from ingest.timing import NS, gaps_longer_than, median_period_ns, pts_to_ns
 
@@ -21,6 +20,11 @@ FIRST_FRAME_PACKETS = 5000
 """So many packets are tried until a first frame must have come out."""
 UNSAID_NS = 5 * NS
 """How long text is shown whose packet has no duration."""
+PADDING_IS_CUT = {"ogg"}
+"""Containers whose packet durations leave out the padding at the end already (granule positions)."""
+WITHOUT_PTS = {"avi"}
+"""Containers that store pictures in decoding order and nothing else: FFmpeg's presentation stamps are
+guesses there, wrong for packed and for reordered pictures. Picture k is shown at the k-th stamp."""
 MEDIA = {"video": "pictures", "audio": "sound", "subtitle": "text"}
 
 
@@ -30,15 +34,16 @@ class StreamProbe:
     Args:
         name: the track's name.
         stream: PyAV's stream.
-        padding_is_cut: whether this container's packet durations leave out the padding at the end.
+        container: libavformat's first name of the container.
     """
 
-    def __init__(self, name: str, stream: Any, padding_is_cut: bool = False) -> None:
+    def __init__(self, name: str, stream: Any, container: str) -> None:
         self.name = name
         self.late_ns = 0
         """How far, in file order, packets come behind packets of other streams."""
         self._stream = stream
-        self._padding_is_cut = padding_is_cut
+        self._padding_is_cut = container in PADDING_IS_CUT
+        self._has_pts = container not in WITHOUT_PTS or stream.type != "video"
         self._time_base: Fraction = stream.time_base or Fraction(1, 1_000_000)
         self._ns_times, self._ns_over = self._time_base.numerator * NS, self._time_base.denominator
         self._pts = array("q")
@@ -50,12 +55,16 @@ class StreamProbe:
         self._last: Any = None
         """The packet that ends last."""
         self._byte_count = self._keyframes = 0
-        self._without_pts = self._discarded = self._corrupt = 0
+        self._without_pts = self._discarded = 0
+        self._corrupt = array("q")
+        """Stamps of packets that the demuxer knows to be damaged."""
         self._frame: Any = None
         self._encrypted = False
         self._cause = ""
         self._tries = 0 if stream.type == "subtitle" else FIRST_FRAME_PACKETS
-        self._keyframe_check = KeyframeCheck(stream.codec_context) if stream.type == "video" else None
+        self._keyframe_check: KeyframeCheck | None = None
+        if stream.type == "video":
+            self._keyframe_check = KeyframeCheck(stream.codec_context, self._has_pts)
 
     def add(self, packet: Any, latest_ns: int) -> int:
         """Take the next packet.
@@ -68,10 +77,10 @@ class StreamProbe:
             `latest_ns`, or this packet's decoding time if it is greater.
         """
         size = packet.size
-        pts, dts = packet.pts, packet.dts
+        dts = packet.dts
+        pts = packet.pts if self._has_pts else dts
         self._byte_count += size
         self._keyframes += packet.is_keyframe
-        self._corrupt += packet.is_corrupt
         if pts is None:
             self._without_pts += 1
         elif packet.is_discard:
@@ -86,6 +95,8 @@ class StreamProbe:
                 self._end, self._last = pts + duration, packet
             if dts is not None and dts - pts > self._ahead:
                 self._ahead = dts - pts
+        if packet.is_corrupt:
+            self._corrupt.append((pts if dts is None else dts) or 0)
         if self._tries:
             self._decode_first(packet)
         elif self._keyframe_check and pts is not None:
@@ -109,7 +120,7 @@ class StreamProbe:
             if not context.is_open:
                 context.thread_count = 1
             frames = context.decode(packet)
-        except (av.error.FFmpegError, ValueError) as error:
+        except DECODING_ERRORS as error:
             self._cause = self._cause or words_of(error)
             return
         for frame in frames[:1]:
@@ -119,12 +130,12 @@ class StreamProbe:
     def span_ns(self) -> tuple[int, int]:
         """First stamp, and last stamp plus its duration; (0, 0) without packets."""
         if not len(self._pts):
-            return 0, self._without_pts * self._declared_period_ns
+            return 0, counted_ns(self._without_pts, self._declared_rate)
         stamps = np.frombuffer(self._pts, np.int64)
         first, last = int(stamps.min()), int(stamps.max())
         start_ns = first * self._ns_times // self._ns_over
         if self._end <= last:  # no duration stored for the last packet
-            return start_ns, last * self._ns_times // self._ns_over + self._declared_period_ns
+            return start_ns, last * self._ns_times // self._ns_over + counted_ns(1, self._declared_rate)
         return start_ns, self._end * self._ns_times // self._ns_over - self._padding_ns
 
     @property
@@ -135,13 +146,15 @@ class StreamProbe:
         return skipped_samples(self._last)[1] * NS // (self._stream.codec_context.sample_rate or NS)
 
     @property
-    def _declared_period_ns(self) -> int:
-        rate = getattr(self._stream, "average_rate", None)
-        return int(NS / rate) if rate else NS // 25
+    def _declared_rate(self) -> Fraction:
+        return getattr(self._stream, "average_rate", None) or UNSAID_RATE
 
     def knows(self, packet: Any) -> bool:
         """Say whether a packet of this stamp and size was among those added."""
-        where = np.flatnonzero(np.frombuffer(self._pts, np.int64) == packet.pts)
+        if self._stream.codec_context.name.startswith("pcm_"):
+            return True  # raw samples may be cut anywhere
+        stamp = packet.pts if self._has_pts else packet.dts
+        where = np.flatnonzero(np.frombuffer(self._pts, np.int64) == stamp)
         return bool((np.frombuffer(self._sizes, np.int32)[where] == packet.size).any())
 
     def track(
@@ -194,9 +207,10 @@ class StreamProbe:
                 "stream": stream.index,
                 "counted": counted,
                 "seekable": seekable,
+                "delay": self._delay,
                 "keyframes_hold": self._keyframe_check is None or self._keyframe_check.honest,
                 "late_ns": self.late_ns,
-                "ahead_ns": -(-self._ahead * self._ns_times // self._ns_over),
+                "ahead_ns": -(-(self._delay or self._ahead) * self._ns_times // self._ns_over),
                 "longest_ns": self._longest * self._ns_times // self._ns_over or UNSAID_NS,
                 "keyframes": self._keyframes,
                 "metadata": plain_metadata(stream.metadata),
@@ -206,8 +220,9 @@ class StreamProbe:
             cause = "decoding can't begin at every picture marked as keyframe: it is read from the beginning"
             tell(Incident("note", cause, self.name))
         if self._corrupt:
-            cause = f"{self._corrupt} of {count} packets are marked as damaged"
-            tell(Incident("failure", cause, self.name, base.start_ns, base.stop_ns))
+            cause = f"{len(self._corrupt)} of {count} packets are marked as damaged"
+            spans = [stamp * self._ns_times // self._ns_over for stamp in self._corrupt]
+            tell(Incident("note", cause, self.name, min(spans), max(spans) + max(1, period_ns)))
         return self._with_first_frame(base, tell)
 
     def _why_nothing(self, codec: str, count: int, why_undecodable: Callable[[], str]) -> str:
@@ -228,6 +243,8 @@ class StreamProbe:
         start_ns = self.span_ns[0]
         if self._frame is None or self._frame.pts is None or not len(self._pts):
             return start_ns
+        if not self._has_pts:
+            return start_ns
         first_ns = pts_to_ns(self._frame.pts, self._frame.time_base or self._time_base)
         if first_ns > start_ns and (self._cause or self._stream.type == "video"):
             severity: Severity = "failure" if self._cause else "note"
@@ -239,10 +256,20 @@ class StreamProbe:
             tell(Incident(severity, cause, self.name, start_ns, first_ns))
         return first_ns
 
+    @property
+    def _delay(self) -> int | None:
+        """How many ticks pass between a picture's being shown and the packet that brings it out of the
+        decoder, where only decoding stamps are known; None where presentation stamps are.
+        """
+        if self._has_pts or self._frame is None or not len(self._pts):
+            return None
+        return 0 if self._frame.dts is None else max(0, self._frame.dts - min(self._pts))
+
     def _times_ns(self) -> np.ndarray:
         """Return the stamps in ascending order, int64 [N]."""
         if not len(self._pts):  # timed by counting
-            return np.arange(self._without_pts, dtype=np.int64) * self._declared_period_ns
+            times = [counted_ns(k, self._declared_rate) for k in range(self._without_pts)]
+            return np.array(times, np.int64)
         return stamps_to_ns(np.sort(np.frombuffer(self._pts, np.int64)), self._time_base)
 
     def _with_first_frame(self, base: Track, tell: Callable[[Incident], None]) -> Track:
@@ -264,7 +291,9 @@ class StreamProbe:
                 pixel_format=frame.format.name,
             )
         if base.medium == "sound":
-            return replace(base, sample_rate=frame.sample_rate, channels=frame.layout.nb_channels)
+            details = {**base.details, "first_samples": frame.samples}
+            channels = frame.layout.nb_channels
+            return replace(base, sample_rate=frame.sample_rate, channels=channels, details=details)
         return base
 
 

@@ -25,7 +25,8 @@ from ingest.decoders.av_text import TextDecoder
 from ingest.errors import CannotOpen
 from ingest.recording import Cue, Decoder, Incident, Packet, Recording, Report, Track
 from ingest.sources.av_container import Damage, decode_time_ns, open_container, packets_of
-from ingest.sources.needed_packets import PREROLL_NS, must_begin_first, need_of
+from ingest.sources.declared_length import MAY_MISS_NS, declared_stop_ns, lacks_end_mark
+from ingest.sources.needed_packets import PREROLL_NS, must_begin_first, need_of, shown_by_ns
 from ingest.sources.open_failure import is_encrypted_matroska
 from ingest.sources.sidecar import read_sidecar
 from ingest.sources.stream_probe import StreamProbe, plain_metadata
@@ -33,10 +34,6 @@ from ingest.timing import NS, ns_to_pts, pts_to_ns
 
 BITMAP_SUBTITLES = {"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub"}
 NOT_SHOWN = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-TRUSTED_DURATIONS = {"mov", "matroska", "avi", "flv", "asf", "wav", "flac", "mxf"}
-"""Containers whose declared duration is written, not guessed from a bit rate or the last page."""
-PADDING_IS_CUT = {"ogg"}
-"""Containers whose packet durations leave out the padding at the end already (granule positions)."""
 SLACK_NS = NS
 """How far a container may deliver packets in another order after a seek than from the beginning."""
 SHORT_NS = 10 * NS
@@ -90,14 +87,14 @@ class VideoFile:
         if container.duration is not None:
             details["declared_duration_ns"] = container.duration * 1000
         probes = self._probes(kind, incidents, details)
-        damage = self._read_stamps(probes)
-        seekable = self._seeks_truly(probes)
-        found = [
-            probe.track(seekable, incidents.append, self._why_undecodable) for probe in probes.values()
-        ]
-        tracks = [track for track in found if track is not None]
+        tracks: list[Track] = []
         if probes:
-            self._compare_with_header(kind, probes, damage, incidents)
+            damage, end_ns = self._read_stamps(probes)
+            seekable = self._seeks_truly(probes)
+            for probe in probes.values():
+                track = probe.track(seekable, incidents.append, self._why_undecodable)
+                tracks += [track] if track else []
+            self._compare_with_header(kind, damage, end_ns, incidents)
         span = Recording(kind, tuple(tracks))
         for ending in self._sidecars:
             self._add_sidecar(ending, span, tracks, incidents)
@@ -127,27 +124,33 @@ class VideoFile:
                 cause = f"subtitle stream #{stream.index} holds pictures ({kind_of}), no text: passed over"
                 incidents.append(Incident("note", cause, name))
             else:
-                probes[stream.index] = StreamProbe(name, stream, kind in PADDING_IS_CUT)
+                probes[stream.index] = StreamProbe(name, stream, kind)
         return probes
 
-    def _read_stamps(self, probes: dict[int, StreamProbe]) -> Damage:
+    def _read_stamps(self, probes: dict[int, StreamProbe]) -> tuple[Damage, int]:
+        """Hand out all packets; return what was damaged, and where the last packet of any stream ends.
+
+        Streams that become no tracks count for the end: the header's duration counts them too.
+        """
         damage = Damage()
-        latest_ns = NEVER_NS
-        streams = [self._container.streams[index] for index in probes]
+        latest_ns = end_ns = NEVER_NS
+        streams = [stream for stream in self._container.streams if not stream.disposition & NOT_SHOWN]
         self._at_beginning = False
         for packet in packets_of(self._container, streams, damage):
-            damage.latest_ns = latest_ns = probes[packet.stream_index].add(packet, latest_ns)
+            probe = probes.get(packet.stream_index)
+            if probe is None:
+                end_ns = max(end_ns, pts_to_ns((packet.pts or 0) + (packet.duration or 0), packet.time_base))
+                continue
+            damage.latest_ns = latest_ns = probe.add(packet, latest_ns)
             if damage.is_open:
                 damage.end()
-        return damage
+        return damage, max(end_ns, *(probe.span_ns[1] for probe in probes.values()), 0)
 
     def _seeks_truly(self, probes: dict[int, StreamProbe]) -> bool:
         """Seek to a few places: each stream's first packet there must be one that was met before.
 
         Some demuxers label packets wrongly after a seek. Short files are not worth a seek.
         """
-        if not probes:
-            return False
         start_ns = min(probe.span_ns[0] for probe in probes.values())
         length_ns = max(probe.span_ns[1] for probe in probes.values()) - start_ns
         if length_ns < SHORT_NS:
@@ -166,24 +169,20 @@ class VideoFile:
                     break
         return True
 
-    def _compare_with_header(
-        self, kind: str, probes: dict[int, StreamProbe], damage: Damage, incidents: list[Incident]
-    ) -> None:
+    def _compare_with_header(self, kind: str, damage: Damage, end_ns: int, incidents: list[Incident]) -> None:
         """Tell of damage, and of a file that was cut off: its header declares more than there is."""
-        container = self._container
-        spans = [probe.span_ns for probe in probes.values()]
-        start_ns, stop_ns = min(span[0] for span in spans), max(span[1] for span in spans)
-        declared_ns = stop_ns
-        if container.duration is not None and kind in TRUSTED_DURATIONS:
-            begins_ns = (container.start_time or 0) * 1000
-            declared_ns = begins_ns + container.duration * 1000
-            if declared_ns - stop_ns > max(NS, container.duration * 20):  # a fiftieth
-                cause = (
-                    f"the header declares {container.duration / 1e6:.1f} s, but the data ends at "
-                    f"{(stop_ns - begins_ns) / NS:.1f} s: the file was cut off"
-                )
-                incidents.append(Incident("failure", cause, "", stop_ns, declared_ns))
-        incidents += damage.incidents("", start_ns, max(stop_ns, declared_ns))
+        start_ns = (self._container.start_time or 0) * 1000
+        declared_ns = declared_stop_ns(self._container, kind, self._path)
+        if declared_ns is not None and declared_ns - end_ns > MAY_MISS_NS:
+            cause = (
+                f"the header declares {(declared_ns - start_ns) / NS:.1f} s, but the data ends at "
+                f"{max(0, end_ns - start_ns) / NS:.1f} s: the file was cut off"
+            )
+            incidents.append(Incident("failure", cause, "", end_ns, declared_ns))
+        elif kind == "ogg" and lacks_end_mark(self._path):
+            cause = "the last page is not marked as the last: the file may have been cut off"
+            incidents.append(Incident("note", cause, "", end_ns, end_ns))
+        incidents += damage.incidents("", start_ns, max(end_ns, declared_ns or end_ns))
 
     def _why_undecodable(self) -> str:
         return "it is encrypted" if is_encrypted_matroska(self._path) else ""
@@ -251,7 +250,8 @@ class VideoFile:
         """Take out packets until none can follow that belongs before `stop_ns`."""
         streams = [self._container.streams[index] for index in by_stream]
         late_ns = max(track.details["late_ns"] for track in by_stream.values())
-        enough_ns = stop_ns + late_ns + SLACK_NS
+        ahead_ns = max(track.details["ahead_ns"] for track in by_stream.values())
+        enough_ns = stop_ns + late_ns + ahead_ns + SLACK_NS
         self._at_beginning = False
         for packet in packets_of(self._container, streams, damage):
             yield packet
@@ -273,9 +273,11 @@ class VideoFile:
             self._at_beginning = False
             self._rewind()
             stream = self._container.streams[track.details["stream"]]
-        kinds = {"pictures": PictureDecoder, "sound": SoundDecoder, "text": TextDecoder}
-        decoder: Decoder = kinds[track.medium](track, stream.codec_context, stream.time_base)
-        return decoder
+        if track.medium == "pictures":
+            return PictureDecoder(track, stream.codec_context, stream.time_base)
+        if track.medium == "sound":
+            return SoundDecoder(track, stream.codec_context, stream.time_base)
+        return TextDecoder(track, stream.codec_context, stream.time_base)
 
     def _read_sidecar(self, track: Track) -> Iterator[Packet]:
         details = track.details
@@ -291,7 +293,9 @@ class VideoFile:
         """Place the reading position so that everything `start_ns` needs follows it."""
         tracks = by_stream.values()
         begins_ns = min(track.start_ns for track in tracks)
-        ahead_ns = max(track.details["longest_ns"] if track.medium == "text" else PREROLL_NS for track in tracks)
+        ahead_ns = max(
+            track.details["longest_ns"] if track.medium == "text" else PREROLL_NS for track in tracks
+        )
         back_ns = ahead_ns + max(track.details["late_ns"] for track in tracks)
         may_seek = all(track.details["seekable"] and not must_begin_first(track) for track in tracks)
         streams = [self._container.streams[index] for index in by_stream]
@@ -329,7 +333,8 @@ class VideoFile:
             track = by_stream[packet.stream_index]
             if latest_ns is None or (track.medium == "pictures" and not packet.is_keyframe):
                 continue
-            if packet.pts is None or pts_to_ns(packet.pts, packet.time_base) > max(latest_ns, track.start_ns):
+            shown_ns = shown_by_ns(track, packet)
+            if shown_ns is None or shown_ns > max(latest_ns, track.start_ns):
                 return False
             del wanting[packet.stream_index]
         return not wanting
@@ -343,7 +348,7 @@ class VideoFile:
 
 
 def _packet(track: Track, data: Any) -> Packet:
-    stamp = data.pts if data.pts is not None else data.dts
+    stamp = data.pts if data.pts is not None and track.details["delay"] is None else data.dts
     return Packet(track.name, track.start_ns if stamp is None else pts_to_ns(stamp, data.time_base), data)
 
 

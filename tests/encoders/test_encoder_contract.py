@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
@@ -39,19 +40,28 @@ LEAST_QUALITY = {
     "sound-mdct": ("snr_db", 33.0),
     "mulaw-256": ("snr_db", 37.8),
     "bins-255": ("normalised_rmse", 0.0062),
-    "mulaw-1024": ("normalised_rmse", 0.007),
+    "mulaw-1024": ("normalised_rmse", 0.008),
 }
 GOLDEN = {
-    "frames-dct": "1645b193c939afa13ff0dcb7ea631c0cd1da57dcc559bdefe4a2b6cc69394313",
+    "frames-dct": "1c9b2a51fb020fa9936169abe1517924994b478c9543f9624cab6db926b57b81",
     "sound-mdct": "3cb9cd2977d00ebfef1a95580d95034c91ed8a5185b920605ea6773be344b351",
     "mulaw-256": "0eb800608462b4131805d416ac2dd314404f5316750b7194f095ee35174a8bed",
-    "bins-255": "20b54730301b8c36c7dce03fcc359f9c56b317d0b6352cced842c1458dc842df",
-    "mulaw-1024": "bd6869ee3756f2f945b8bf40054ca2d9cf4f5cfc8fcc365ebcb9338f6d36f724",
+    "bins-255": "51b366296614d4fad5be56697040dd57625959feadd670c981e82634fd15c353",
+    "mulaw-1024": "e9ba9a67c02d6e94e28e30f426a49005e571539a3dde94b03ca90ed48b2b6602",
 }
 """sha256 of the made clip's tokens. Another value means another revision. `jpeg` is not here: its bytes are
 those of the library's version."""
 
 every_encoder = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small products on a machine that others use, too, are many times faster on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pictures(frames: int, height: int = HEIGHT, width: int = WIDTH) -> Tensor:
@@ -84,13 +94,12 @@ def signal(rows: int) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-MAKERS = {"pictures": pictures, "sound": sound, "signal": signal}
+MAKERS: dict[Medium, Callable[[int], Tensor]] = {"pictures": pictures, "sound": sound, "signal": signal}
 
 
 def clip_for(encoder: Encoder, length: int) -> Tensor:
     """Return a made clip of this many frames, samples or rows."""
-    medium: Medium = encoder.spec.input.medium
-    return MAKERS[medium](length)
+    return MAKERS[encoder.spec.input.medium](length)
 
 
 def noise_like(batch: Tensor, seed: int) -> Tensor:
@@ -364,7 +373,7 @@ def test_more_valid_than_there_is_is_refused(name: str) -> None:
 def test_a_gpu_gives_the_same_tokens(name: str) -> None:
     """On a CUDA device, an exact encoder's tokens are those of the CPU, and media come back alike."""
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+        (pytest.fail if os.environ.get("FIFTH_GPU") else pytest.skip)("no CUDA device")
     gpu = encoders.encoder_for(load(name).spec, "cuda")
     clip = made_clip(name)
     tokens = encode_clip(gpu, clip)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import encoders
-from encoders import DeviceUnavailable, MissingDependency, UnknownEncoder, WrongInput, WrongSetting
+from encoders import DeviceUnavailable, Medium, MissingDependency, UnknownEncoder, WrongInput, WrongSetting
 
 
 def test_every_medium_has_encoders_and_a_default() -> None:
     """The names of a medium begin with its default, and every name is of one medium."""
-    media = ("pictures", "sound", "signal")
+    media: tuple[Medium, ...] = ("pictures", "sound", "signal")
     names = [name for medium in media for name in encoders.encoder_names(medium)]
     assert sorted(names) == sorted(encoders.encoder_names())
     for medium in media:
@@ -55,7 +56,7 @@ def test_an_unknown_setting_gets_the_nearest() -> None:
         ("jpeg", "subsampling", "411", "one of 420, 444, got '411'"),
     ],
 )
-def test_a_wrong_value_gets_the_right_ones(name: str, setting: str, value: object, message: str) -> None:
+def test_a_wrong_value_gets_the_right_ones(name: str, setting: str, value: Any, message: str) -> None:
     """A value that a setting can't have is answered with those it can."""
     with pytest.raises(WrongSetting, match=message):
         encoders.load_encoder(name, **{setting: value})

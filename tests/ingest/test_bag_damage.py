@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from struct import pack
 
-import lz4.frame  # type: ignore[import-untyped]
+import lz4.frame
 import pytest
 from backports import zstd
 from hypothesis import HealthCheck, given, settings

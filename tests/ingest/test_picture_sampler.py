@@ -188,6 +188,18 @@ def test_a_loss_told_early_leaves_the_frames_before_it() -> None:
     ]
 
 
+def test_a_loss_is_forgotten_when_its_turn_is_over_and_not_before() -> None:
+    """Two are told early; the frame between them ends the first and leaves the second."""
+    events: list[Event] = [Plain(0, 0), 2, 6, Plain(4, 4), Plain(8, 8)]
+    assert sampled(picture_track(9), windows_at(0, 9), events) == [[(0, 0), (0, 0), (4, 4), (4, 4), (8, 8)]]
+
+
+def test_a_frame_that_came_is_not_lost() -> None:
+    """One of its packets did not decode, or one from before it: it is shown all the same."""
+    events: list[Event] = [Plain(0, 1), 1, 0]
+    assert sampled(picture_track(3), windows_at(0, 3), events) == [[(0, 1), (0, 1)]]
+
+
 def test_clips_come_in_order_around_a_loss() -> None:
     """A loss far ahead gives nothing by itself; what it ends is given in order, and once."""
     done = run(sampler_of(picture_track(12), windows_at(0, 3, 6, 9, 12), []), [Plain(0, 0), 7, Plain(1, 10)])

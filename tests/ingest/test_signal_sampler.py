@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.recording import Clock, Rows, Track
+from ingest.sampling import signals
 from ingest.sampling.clip import SignalClip, Window
 from ingest.sampling.resampling import resample
 from ingest.sampling.signals import SignalSampler
@@ -122,13 +123,15 @@ def cases(draw: st.DrawFn) -> tuple[Track, list[Window], list[Row]]:
 rates = st.sampled_from([Fraction(NS), Fraction(NS, 3), Fraction(NS, 7), Fraction(3 * NS, 20), None])
 
 
-@given(cases(), rates, st.lists(st.integers(0, 9), max_size=20))
+@given(cases(), rates, st.lists(st.integers(0, 9), max_size=20), st.sampled_from([2, 10, 4096]))
 def test_clips_are_those_of_all_rows_at_once(
-    case: tuple[Track, list[Window], list[Row]], rate: Fraction | None, sizes: list[int]
+    case: tuple[Track, list[Window], list[Row]], rate: Fraction | None, sizes: list[int], heap: int
 ) -> None:
-    """To the last bit: however the rows are batched, and with what was forgotten in between."""
+    """To the last bit: however the rows are batched, and however early what is over is forgotten."""
     track, windows, rows = case
-    found = clips_of(SignalSampler(track, windows, rate), batched(rows, sizes, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signals, "SMALLEST_HEAP", heap)
+        found = clips_of(SignalSampler(track, windows, rate), batched(rows, sizes, 4))
     assert [window for window, _ in found] == windows
     for window, clip in found:
         assert same(clip, from_all_rows(track, window, rate, range(4), rows))
@@ -187,6 +190,16 @@ def test_held_topics_hold_without_limit_and_are_never_mixed() -> None:
         [[3.0, 5.0], [3.0, 5.0]],
     ]
     assert [clip.fresh for _, clip in found] == [True, True, False]
+
+
+def test_a_late_row_of_a_held_topic_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds before a clip is folded into one row, but not before the log's disorder is over."""
+    monkeypatch.setattr(signals, "SMALLEST_HEAP", 1)
+    track = signal_track(max_age_ns=0, jitter_ns=6)
+    sampler = SignalSampler(track, windows_at(100, 101), Fraction(NS))
+    for row in ((0, [1.0, 1.0]), (10, [NAN, 2.0]), (5, [7.0, NAN]), (11, [NAN, 3.0])):
+        sampler.push(rows_of([row], 2))
+    assert sampler.finish()[0][1].values.tolist() == [[7.0, 3.0]]
 
 
 def test_native_rows_keep_their_own_times() -> None:
