@@ -171,7 +171,9 @@ def probe(
         fail("no recordings found", FAILED)
     if all("cause" in entry for entry in found["recordings"]):
         sys.exit(FAILED)
-    damaged = any("cause" in entry or entry["failures"] for entry in found["recordings"])
+    damaged = bool(found["unreadable"]) or any(
+        "cause" in entry or entry["failures"] for entry in found["recordings"]
+    )
     sys.exit(WITH_FAILURES if damaged else 0)
 
 

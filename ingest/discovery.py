@@ -43,11 +43,18 @@ class Walk:
     passed_over: Counter[str] = field(default_factory=Counter)
     """Files that are no recordings, by reason."""
     notes: list[tuple[str, str]] = field(default_factory=list)
-    """(name, cause): folders passed over on purpose, and what can't be read."""
+    """(name, cause): folders passed over on purpose."""
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """(name, cause): what this user may not read, or the disk does not give."""
 
     def note(self, name: PurePosixPath | str, cause: str) -> None:
         """Keep a note on a file or folder, by its name."""
         self.notes.append((_as_text(str(name)), cause))
+
+    def failure(self, name: PurePosixPath | str, error: OSError) -> None:
+        """Keep a file or folder that can't be read, by its name."""
+        cause = f"can't be read ({(error.strerror or str(error)).lower()})"
+        self.failures.append((_as_text(str(name)), cause))
 
 
 def find_recordings(
@@ -135,7 +142,7 @@ class _Walker:
             files, folders = self._entries(folder, name)
             group = _bag_of_folder(folder, files)
         except OSError as error:
-            self._walk.note(own, _cannot_read(error))
+            self._walk.failure(own, error)
             return
         if group:
             yield Candidate(str(own), "bag", group.paths)
@@ -165,7 +172,7 @@ class _Walker:
                 else:
                     files.append(entry.name)
             except OSError as error:  # a link to where we may not look
-                self._walk.note(name / entry.name, _cannot_read(error))
+                self._walk.failure(name / entry.name, error)
         return files, folders
 
     def _is_seen(self, path: Path) -> bool:
@@ -179,10 +186,6 @@ class _Walker:
 def _identity(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_dev, stat.st_ino
-
-
-def _cannot_read(error: OSError) -> str:
-    return f"can't be read ({(error.strerror or str(error)).lower()})"
 
 
 def _passed_over_whole(folder: Path) -> str:
@@ -241,7 +244,7 @@ def _files(
             else:
                 rest.append(file)
         except OSError as error:
-            walk.note(name_of(file), _cannot_read(error))
+            walk.failure(name_of(file), error)
     for group in group_bag_files(folder, bags):
         yield Candidate(str(name_of(group.name)), "bag", group.paths)
     beside: dict[str, list[str]] = {}

@@ -26,7 +26,7 @@ def open_recording(
         CannotOpen: it can't be read; the message is the cause.
         FileNotFoundError: there is no such file.
     """
-    from ingest.sources.bag_files import claims_to_be_bag, group_bag_files, is_bag
+    from ingest.sources.bag_files import METADATA, claims_to_be_bag, group_bag_files, is_bag
 
     files = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     for file in files:
@@ -39,6 +39,8 @@ def open_recording(
         if len(groups) != 1:
             raise CannotOpen(f"the folder holds {len(groups)} recordings, not one bag: give one of its files")
         files = list(groups[0].paths)
+    if files[0].name == METADATA:
+        raise CannotOpen(f"a bag folder without storage files: {METADATA} names some, but none is there")
     if any(is_bag(file) or claims_to_be_bag(file) for file in files):
         from ingest.sources.bag import open_bag
 

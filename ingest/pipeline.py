@@ -196,6 +196,7 @@ def _plan(
 
     lines = planning.lines(candidates(), walk)
     first = next(lines, None)
+    run.unfinished = planning.unfinished
     if first is not None:
         part = folder.next_part()
         head = {

@@ -39,6 +39,8 @@ class PlanState:
     """Content id to the recording's line, without `info`."""
     tasks: dict[int, Line] = field(default_factory=dict)
     """Task number to its line; superseded ones are gone."""
+    told: set[tuple[str, str]] = field(default_factory=set)
+    """(name, cause) of what was said of files and folders that are no recordings."""
     parts: dict[int, int] = field(default_factory=dict)
     """Task number to the plan part that holds it."""
     next_task: int = 0
@@ -59,6 +61,8 @@ class PlanState:
                 state.names[line["recording"]] = line["id"]
                 if line["status"] != "duplicate":
                     state.by_id[line["id"]] = {key: line[key] for key in line if key != "info"}
+            elif kind in ("failure", "note") and not line["id"]:
+                state.told.add((line["recording"], line["cause"]))
             elif kind == "task":
                 for number in line.get("supersedes", ()):
                     state.tasks.pop(number, None)
@@ -99,8 +103,8 @@ class Planning:
     replace: bool = False
     recordings_new: int = 0
     warnings: list[str] = field(default_factory=list)
-    first_failure: str = ""
-    _layout_order: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    """Recordings that could not be looked at, with the cause."""
     _new_layouts: dict[str, Line] = field(default_factory=dict)
     _fit_samples: dict[str, FitSample] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
@@ -114,8 +118,10 @@ class Planning:
             self.on_examined(candidate.name)
             files = [*candidate.paths, *candidate.sidecars]
             yield from self._recording(candidate, found, files, paths)
+        for name, cause in walk.failures:
+            yield from self._told_once(name, Incident("failure", cause))
         for name, cause in walk.notes:
-            yield from self._note_once(name, cause)
+            yield from self._told_once(name, Incident("note", f"passed over: {cause}"))
         if self.recordings_new:
             for reason, count in sorted(walk.passed_over.items()):
                 if count:
@@ -138,7 +144,11 @@ class Planning:
                 yield Job("ingest.examining:examine", examination_of(candidate, known, formats))
 
         for outcome in self.engine.run(jobs(), in_order=True):
-            yield under_way.pop(0), _examined_result(outcome)
+            candidate = under_way.pop(0)
+            if outcome.kind == "done":
+                yield candidate, outcome.result
+            else:
+                self.unfinished.append(_why_not_examined(outcome))
 
     def _recording(
         self, candidate: Candidate, found: Line, files: list[Path], paths: dict[str, list[Path]]
@@ -174,9 +184,6 @@ class Planning:
         self.state.by_id[content] = {key: line[key] for key in line if key != "info"}
         yield line
         yield from (incident_line(name, content, incident) for incident in incidents)
-        if not self.first_failure:
-            failures = [i.cause for i in incidents if i.severity == "failure"]
-            self.first_failure = f"{name}: {failures[0]}" if failures else ""
 
     def _duplicate(self, name: str, content: str, earlier: Line, base: Line) -> Iterator[Line]:
         """List a recording whose content is there already, under another name."""
@@ -284,21 +291,19 @@ class Planning:
             yield {**task, "task": self.state.next_task}
             self.state.next_task += 1
 
-    def _note_once(self, name: str, cause: str) -> Iterator[Line]:
-        if self.state.names.get(name) != cause:
-            self.state.names[name] = cause
-            yield incident_line(name, "", Incident("note", f"passed over: {cause}"))
+    def _told_once(self, name: str, incident: Incident) -> Iterator[Line]:
+        """Say something of a file or folder that is no recording, unless an earlier part has."""
+        if (name, incident.cause) not in self.state.told:
+            self.state.told.add((name, incident.cause))
+            yield incident_line(name, "", incident)
 
 
-def _examined_result(outcome: Outcome) -> Line:
-    if outcome.kind == "done":
-        return outcome.result
-    argument = outcome.job.argument
-    if outcome.kind == "died":
-        cause = f"reading it ended the process that did ({outcome.result['error']})"
-    else:
-        cause = f"it could not be read ({outcome.result['error']})"
-    raise IngestError(f"{argument['name']}: {cause}; leave it out with --exclude to go on without it")
+def _why_not_examined(outcome: Outcome) -> str:
+    """Say why a recording could not be looked at: the machine's fault, so that it is tried again."""
+    error = outcome.result["error"]
+    how = f"reading it ended the process that did ({error})" if outcome.kind == "died" else error
+    name = outcome.job.argument["name"]
+    return f"{name}: {how}; the next run tries it again (--exclude leaves it out)"
 
 
 def incident_line(name: str, content: str, incident: Incident) -> Line:

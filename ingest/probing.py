@@ -36,6 +36,7 @@ def probe_recordings(
         "recordings": found,
         "passed_over": {reason: n for reason, n in sorted(walk.passed_over.items()) if n},
         "notes": [{"recording": name, "cause": cause} for name, cause in walk.notes],
+        "unreadable": [{"recording": name, "cause": cause} for name, cause in walk.failures],
         "totals": {
             "recordings": len(found),
             "seconds": round(sum(entry.get("seconds", 0) for entry in found), 3),
@@ -107,6 +108,7 @@ def probe_table(found: Mapping[str, Any]) -> str:
         passed = ", ".join(f"{count} ({reason})" for reason, count in found["passed_over"].items())
         lines.append(f"passed over: {passed}")
     lines += [f"passed over: {note['recording']} ({note['cause']})" for note in found["notes"]]
+    lines += [f"failure: {entry['recording']}: {entry['cause']}" for entry in found["unreadable"]]
     return "\n".join(lines)
 
 

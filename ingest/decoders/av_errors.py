@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import av.error
 
 DECODING_ERRORS = (av.error.FFmpegError, ValueError)
@@ -21,7 +23,7 @@ def words_of(error: Exception) -> str:
         return "the data is damaged"
     if isinstance(error, av.error.PatchWelcomeError):
         return "FFmpeg does not support this variant"
-    if isinstance(error, EOFError):
+    if isinstance(error, EOFError) or getattr(error, "errno", 0) == errno.EIO:
         return "the data ends too early"
     if isinstance(error, MemoryError):
         return "the data asks for more memory than there is"

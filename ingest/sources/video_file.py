@@ -30,6 +30,7 @@ from ingest.sources.needed_packets import PREROLL_NS, must_begin_first, need_of,
 from ingest.sources.open_failure import is_encrypted_matroska
 from ingest.sources.sidecar import read_sidecar
 from ingest.sources.stream_probe import StreamProbe, plain_metadata
+from ingest.sources.stream_stamps import Interleaving
 from ingest.timing import NS, ns_to_pts, pts_to_ns
 
 BITMAP_SUBTITLES = {"dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub"}
@@ -39,7 +40,6 @@ SLACK_NS = NS
 SHORT_NS = 10 * NS
 """Shorter files are read from the beginning, which costs less than knowing whether they seek well."""
 TRIAL_PACKETS = 1000
-NEVER_NS = -(2**62)
 
 
 class VideoFile:
@@ -132,8 +132,8 @@ class VideoFile:
 
         Streams that become no tracks count for the end: the header's duration counts them too.
         """
-        damage = Damage()
-        latest_ns = end_ns = NEVER_NS
+        damage, order = Damage(), Interleaving()
+        end_ns = 0
         streams = [stream for stream in self._container.streams if not stream.disposition & NOT_SHOWN]
         self._at_beginning = False
         for packet in packets_of(self._container, streams, damage):
@@ -141,7 +141,8 @@ class VideoFile:
             if probe is None:
                 end_ns = max(end_ns, pts_to_ns((packet.pts or 0) + (packet.duration or 0), packet.time_base))
                 continue
-            damage.latest_ns = latest_ns = probe.add(packet, latest_ns)
+            probe.add(packet, order)
+            damage.latest_ns = order.latest_ns
             if damage.is_open:
                 damage.end()
         return damage, max(end_ns, *(probe.span_ns[1] for probe in probes.values()), 0)

@@ -374,4 +374,4 @@ def test_what_cannot_be_read_costs_itself(public: Path) -> None:
             path.chmod(0o755)
     assert list(found) == ["a.mp4", "z.mp4"]
     noted = ["bag", "closed", "closed.bag", "closed.mp4", "link.mp4", "listed"]
-    assert sorted(walk.notes) == [(name, "can't be read (permission denied)") for name in noted]
+    assert sorted(walk.failures) == [(name, "can't be read (permission denied)") for name in noted]

@@ -291,6 +291,42 @@ def test_a_recording_that_changes_between_plan_and_task_is_said(
     assert "c.wav has changed" in run.unfinished[0]
 
 
+def test_what_is_no_recording_is_said_once(videos: Path, tmp_path: Path) -> None:
+    """A LeRobot folder is a note of the first run; the second run plans nothing."""
+    (videos / "robot" / "meta").mkdir(parents=True)
+    (videos / "robot" / "meta" / "info.json").write_text('{"codebase_version": "v2.1"}')
+    out = tmp_path / "out"
+    shard(videos, out)
+    before = hashes(out)
+    assert [n["recording"] for n in dataset_info(out)["notes"]] == ["robot"]
+    shard(videos, out)
+    assert hashes(out) == before
+
+
+def test_a_recording_that_ends_its_reader_costs_only_itself(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be looked at because of the machine is named as not done; the rest is made."""
+    import ingest.examining
+
+    content_id = ingest.examining.content_id
+
+    def failing(paths: Any) -> str:
+        if paths[0].name == "b.mp4":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return content_id(paths)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest.examining, "content_id", failing)
+        run = shard(videos, out)
+    assert len(run.unfinished) == 1
+    assert run.unfinished[0].startswith("b.mp4: ")
+    assert statuses(out) == {"a.mp4": "ok", "c.wav": "ok"}
+    assert shard(videos, out).unfinished == []
+    assert statuses(out) == {"a.mp4": "ok", "b.mp4": "ok", "c.wav": "ok"}
+
+
 def test_a_dataset_inside_the_input_is_passed_over(videos: Path) -> None:
     """`fifth shard . out` does not read its own output."""
     shard(videos, videos / "out")
