@@ -59,8 +59,8 @@ class PictureDecoder:
         self._context = context
         self._reformatter = VideoReformatter()
         self._rate = Fraction(track.declared_rate or UNSAID_RATE)
-        self._known_ns = track.start_ns
-        """The last time that a frame brought with it."""
+        self._known = Fraction(track.start_ns, NS)
+        """The last time that a frame brought with it, in seconds."""
         self._counted = 0
         """Frames since then."""
         if context.is_open:
@@ -91,10 +91,10 @@ class PictureDecoder:
         if delay is not None:  # no presentation stamps: shown in the order and at the pace of the packets
             stamp = None if frame.dts is None else frame.dts - delay
         if stamp is not None:
-            self._known_ns, self._counted = pts_to_ns(stamp, frame.time_base or self._time_base), 0
-        time_ns = self._known_ns + counted_ns(self._counted, self._rate)
+            self._known, self._counted = stamp * (frame.time_base or self._time_base), 0
+        time = self._known + self._counted / self._rate
         self._counted += 1
-        return AvPicture(time_ns, frame, self._reformatter)
+        return AvPicture(pts_to_ns(1, time), frame, self._reformatter)
 
 
 def counted_ns(count: int, rate: Fraction) -> int:

@@ -62,7 +62,7 @@ class SoundDecoder:
 
         Frames of one size follow each other without a break in nearly every stream: the place in that
         row which is within one tick of the stamp is what the stamp was rounded from. It is the same
-        wherever reading began.
+        wherever reading began. Else a frame that may follow the one before it does.
         """
         time_base = frame.time_base or self._time_base
         stamp_ns = pts_to_ns(frame.pts, time_base)
@@ -74,7 +74,8 @@ class SoundDecoder:
             (stamp_ns - self._track.start_ns) * frame.sample_rate // NS - first, frame.samples
         )
         row_ns = self._track.start_ns + row * NS // frame.sample_rate
-        return row_ns if abs(row_ns - stamp_ns) <= tick_ns else stamp_ns
+        next_ns = self._known_ns + self._counted * NS // frame.sample_rate
+        return next((ns for ns in (row_ns, next_ns) if abs(ns - stamp_ns) <= tick_ns), stamp_ns)
 
 
 def snapped(position: int, step: int) -> int:

@@ -76,7 +76,7 @@ class _Around:
     def take(self, packet: Any) -> Sequence[Any]:
         if packet.pts is None:
             return (packet,)
-        begins_ns = pts_to_ns(packet.pts, packet.time_base)
+        begins_ns = pts_to_ns(packet.pts - 1, packet.time_base)  # a stamp may be rounded up by a tick
         ends_ns = pts_to_ns(packet.pts + (packet.duration or 0), packet.time_base)
         return (packet,) if begins_ns < self._stop_ns and ends_ns >= self._start_ns else ()
 
