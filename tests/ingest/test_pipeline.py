@@ -20,6 +20,7 @@ from made_sound import tone, write_sound
 from made_video import Pictures, write_video
 
 from ingest.configuration import Settings
+from ingest.content_id import content_id
 from ingest.errors import ConfigurationChanged, WrongUse
 from ingest.pipeline import Choice, Listener, Run, dry_run, shard_recordings
 from shards import DatasetFolder, DatasetLocked, dataset_info, open_dataset, verify_dataset
@@ -307,10 +308,6 @@ def test_a_recording_that_ends_its_reader_costs_only_itself(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What can't be looked at because of the machine is named as not done; the rest is made."""
-    import ingest.examining
-
-    content_id = ingest.examining.content_id
-
     def failing(paths: Any) -> str:
         if paths[0].name == "b.mp4":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -318,7 +315,7 @@ def test_a_recording_that_ends_its_reader_costs_only_itself(
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(ingest.examining, "content_id", failing)
+        patch.setattr("ingest.examining.content_id", failing)
         run = shard(videos, out)
     assert len(run.unfinished) == 1
     assert run.unfinished[0].startswith("b.mp4: ")
