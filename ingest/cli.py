@@ -71,9 +71,16 @@ def speaks(command: Command) -> Command:
             code = exit_code_of(error)
             if code is None:
                 raise
-            fail(str(error), code)
+            fail(_words(error), code)
 
     return run  # type: ignore[return-value]
+
+
+def _words(error: Exception) -> str:
+    """Return an error's message, without the number that Python puts before those of the system."""
+    if isinstance(error, OSError) and error.strerror and not error.filename:
+        return error.strerror
+    return str(error)
 
 
 def exit_code_of(error: Exception) -> int | None:

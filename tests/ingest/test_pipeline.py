@@ -308,6 +308,7 @@ def test_a_recording_that_ends_its_reader_costs_only_itself(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What can't be looked at because of the machine is named as not done; the rest is made."""
+
     def failing(paths: Any) -> str:
         if paths[0].name == "b.mp4":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
