@@ -25,10 +25,13 @@ def open_recording(
     Raises:
         CannotOpen: it can't be read; the message is the cause.
         FileNotFoundError: there is no such file.
+        ValueError: no path, or several that are not the files of one bag.
     """
     from ingest.sources.bag_files import METADATA, claims_to_be_bag, group_bag_files, is_bag
 
     files = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    if not files:
+        raise ValueError("a recording needs at least one path")
     for file in files:
         if not file.exists():
             raise FileNotFoundError(f"no such file or folder: {file}")
@@ -46,6 +49,8 @@ def open_recording(
 
         bag: Source = open_bag(files, audio_formats=audio_formats or {})
         return bag
+    if len(files) > 1:
+        raise ValueError(f"only a bag has several files, got {', '.join(file.name for file in files)}")
     from ingest.sources.video_file import VideoFile
 
     return VideoFile(files[0], [Path(sidecar) for sidecar in sidecars])

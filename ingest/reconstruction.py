@@ -21,6 +21,11 @@ from ingest.errors import WrongUse
 from ingest.timing import NS, grid_times
 from shards import Sample, open_dataset
 
+BT601 = 6
+"""The matrix by which RGB is written, as numbered by ITU-T H.273, table 4."""
+UNSAID_RATE = Fraction(8)
+"""Frames per second of pictures whose rate is not stored."""
+
 
 @dataclass(frozen=True)
 class Reconstructed:
@@ -77,18 +82,20 @@ def write_reconstruction(tracks: Mapping[str, Reconstructed], out: Path, track: 
 
     Args:
         tracks: as `reconstruct_sample` returned them.
-        out: `.mp4`, `.wav`, `.csv`, `.txt`, or a folder for all of them.
+        out: `.mp4`, `.wav`, `.csv`, `.txt`, or a folder for all of them that are not empty.
         track: the track to write where several would fit; empty: the first of its medium.
 
     Raises:
-        WrongUse: the sample has no track of the kind that the ending asks for.
+        WrongUse: the sample has no track of the kind that the ending asks for, or it is empty.
+        OSError: the place can't be written to.
     """
     ending = out.suffix.lower()
     if not ending:
+        full = [reconstructed for reconstructed in tracks.values() if _has_content(reconstructed)]
+        if not full:
+            raise WrongUse(f"cannot write {out.name}: every track of the sample is empty")
         out.mkdir(parents=True, exist_ok=True)
-        return [
-            path for name in tracks for path in write_reconstruction(tracks, out / _file(tracks[name]), name)
-        ]
+        return [path for t in full for path in write_reconstruction(tracks, out / _file(t), t.name)]
     medium = {".mp4": "pictures", ".wav": "sound", ".csv": "signal", ".txt": "text"}.get(ending)
     if medium is None:
         raise WrongUse(
@@ -96,15 +103,20 @@ def write_reconstruction(tracks: Mapping[str, Reconstructed], out: Path, track: 
         )
     chosen = _chosen(tracks, medium, track, out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if medium == "pictures":
-        sound = next((t for t in tracks.values() if t.medium == "sound" and t.media.shape[1]), None)
-        _write_mp4(out, chosen, sound)
-    elif medium == "sound":
-        _write_wav(out, chosen)
-    elif medium == "signal":
-        _write_csv(out, chosen)
-    else:
-        out.write_text(chosen.media, "utf-8")
+    part = out.with_name(f".{out.name}.part")  # it gets its name when it is whole
+    try:
+        if medium == "pictures":
+            sound = next((t for t in tracks.values() if t.medium == "sound" and _has_content(t)), None)
+            _write_mp4(part, chosen, sound)
+        elif medium == "sound":
+            _write_wav(part, chosen)
+        elif medium == "signal":
+            _write_csv(part, chosen)
+        else:
+            part.write_text(chosen.media, "utf-8")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
     return [out]
 
 
@@ -114,63 +126,69 @@ def _file(track: Reconstructed) -> str:
 
 def _chosen(tracks: Mapping[str, Reconstructed], medium: str, track: str, out: Path) -> Reconstructed:
     fitting = [t for t in tracks.values() if t.medium == medium and track in ("", t.name)]
-    with_content = [t for t in fitting if medium == "text" or t.media.size]
+    with_content = [t for t in fitting if _has_content(t)]
     if with_content:
         return with_content[0]
     has = ", ".join(f"{t.name} ({t.medium})" for t in tracks.values())
     wanted = f"track {track!r}" if track else f"{medium}"
-    what = "is empty" if fitting else f"has no {wanted}"
-    raise WrongUse(f"cannot write {out.name}: the sample {what}; it has {has}")
+    what = f"{wanted} is empty in this sample" if fitting else f"the sample has no {wanted}"
+    raise WrongUse(f"cannot write {out.name}: {what}; it has {has}")
+
+
+def _has_content(track: Reconstructed) -> bool:
+    return bool(track.media) if track.medium == "text" else bool(track.media.size)
 
 
 def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) -> None:
-    """Write frames at their own times, and sound from the clip's start."""
+    """Write frames at the grid times they were sampled for, and sound from the clip's start."""
     import av
 
-    frames = pictures.media
-    with av.open(str(out), "w") as container:
-        video = container.add_stream("libx264", rate=pictures.rate)
-        video.width, video.height = frames.shape[3], frames.shape[2]
-        video.pix_fmt = "yuv420p"
-        video.options = {"crf": "16", "preset": "fast"}
-        time_base = Fraction(1, 90000)
-        video.codec_context.time_base = time_base
+    frames, rate = pictures.media, pictures.rate or UNSAID_RATE
+    height, width = frames.shape[2:]
+    with av.open(f"file:{out}", "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "fast"})
+        video.width, video.height = width, height
+        video.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+        video.codec_context.time_base = 1 / rate
+        video.codec_context.colorspace = BT601
+        video.codec_context.thread_count = 1
         audio = container.add_stream("aac", rate=int(sound.rate or 0)) if sound else None
         if audio is not None and sound is not None:
-            audio.codec_context.layout = "mono" if sound.media.shape[0] == 1 else "stereo"
-        for index, pts in enumerate(_picture_pts(pictures, time_base)):
-            picture = np.ascontiguousarray(frames[index].transpose(1, 2, 0))
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = pts, time_base
+            audio.codec_context.layout = _layout(sound)
+            audio.codec_context.thread_count = 1
+        for step, picture in zip(_grid_steps(pictures, rate), frames, strict=True):
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24"
+            )
+            frame.pts, frame.time_base = step, 1 / rate
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None and sound is not None:
-            layout = "mono" if sound.media.shape[0] == 1 else "stereo"
             chunk = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(sound.media), format="fltp", layout=layout
+                np.ascontiguousarray(sound.media), format="fltp", layout=_layout(sound)
             )
             chunk.sample_rate, chunk.pts = int(sound.rate or 0), 0
             container.mux(audio.encode(chunk))
             container.mux(audio.encode(None))
 
 
-def _picture_pts(pictures: Reconstructed, time_base: Fraction) -> list[int]:
-    """Return strictly increasing stamps: when each frame was sampled, on the clip's own clock.
+def _layout(sound: Reconstructed) -> str:
+    return "mono" if sound.media.shape[0] == 1 else "stereo"
 
-    A frame's own time may lie before the clip or repeat where the grid is finer than the camera; the
-    grid step at or after it is what a viewer saw.
+
+def _grid_steps(pictures: Reconstructed, rate: Fraction) -> list[int]:
+    """Return for each frame the grid step at which it was sampled, strictly ascending.
+
+    A frame's own time may lie before the clip, repeat where the grid is finer than the camera, or leave
+    steps without a frame: it stands at the first step from its own time on that is still free.
     """
-    count = len(pictures.media)
-    rate = pictures.rate or Fraction(8)
-    grid = grid_times(0, int(count * NS / rate) + 1, rate)[:count]
-    times = pictures.times_ns if pictures.times_ns is not None else grid
-    pts: list[int] = []
-    for own_ns in (int(t) for t in times):
-        shown_ns = max(own_ns, 0)
-        stamp = int(shown_ns * time_base.denominator // (NS * time_base.numerator))
-        step = int(time_base.denominator / rate)
-        pts.append(max(stamp, pts[-1] + step // 2 if pts else 0))
-    return pts
+    if pictures.times_ns is None:
+        return list(range(len(pictures.media)))
+    steps: list[int] = []
+    for own_ns in (int(time_ns) for time_ns in pictures.times_ns):
+        first = -(-max(own_ns, 0) * rate.numerator // (NS * rate.denominator))
+        steps.append(max(first, steps[-1] + 1 if steps else 0))
+    return steps
 
 
 def _write_wav(out: Path, sound: Reconstructed) -> None:
@@ -183,7 +201,10 @@ def _write_wav(out: Path, sound: Reconstructed) -> None:
 
 
 def _write_csv(out: Path, signal: Reconstructed) -> None:
-    """One row per step: seconds since the clip's start, then the columns; empty where invalid."""
+    """One row per step: seconds since the clip's start, then the columns; empty where invalid.
+
+    Nine digits bring every float32 back exactly.
+    """
     rows = signal.media
     if signal.times_ns is not None:
         times = np.asarray(signal.times_ns)
@@ -194,5 +215,10 @@ def _write_csv(out: Path, signal: Reconstructed) -> None:
         writer = csv.writer(file)
         writer.writerow(["seconds", *signal.columns])
         for time_ns, row in zip(times, rows, strict=True):
-            seconds = f"{int(time_ns) / NS:.6f}"
-            writer.writerow([seconds, *("" if np.isnan(value) else f"{value:.9g}" for value in row)])
+            writer.writerow([_seconds(int(time_ns)), *("" if np.isnan(v) else f"{v:.9g}" for v in row)])
+
+
+def _seconds(time_ns: int) -> str:
+    """Return seconds with nine decimals: no nanosecond is lost."""
+    sign = "-" if time_ns < 0 else ""
+    return f"{sign}{abs(time_ns) // NS}.{abs(time_ns) % NS:09d}"

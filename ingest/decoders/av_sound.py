@@ -60,22 +60,23 @@ class SoundDecoder:
     def _exact_ns(self, frame: Any) -> int:
         """Return a frame's time, to the sample even where the container keeps only milliseconds.
 
-        Frames of one size follow each other without a break in nearly every stream: the place in that
-        row which is within one tick of the stamp is what the stamp was rounded from. It is the same
-        wherever reading began. Else a frame that may follow the one before it does.
+        Frames of one length follow each other without a break in nearly every stream, the first one cut
+        by priming and the last one by padding: a frame that begins or ends within a tick of a place in
+        that row begins or ends there, wherever reading began.
         """
         time_base = frame.time_base or self._time_base
-        stamp_ns = pts_to_ns(frame.pts, time_base)
-        tick_ns = pts_to_ns(1, time_base)
+        stamp_ns, tick_ns = pts_to_ns(frame.pts, time_base), pts_to_ns(1, time_base)
         if tick_ns * frame.sample_rate <= NS:
             return stamp_ns
-        first = self._track.details["first_samples"]
-        row = first + snapped(
-            (stamp_ns - self._track.start_ns) * frame.sample_rate // NS - first, frame.samples
+        details, rate = self._track.details, frame.sample_rate
+        position = (stamp_ns - self._track.start_ns) * rate // NS - details["first_samples"]
+        rows = (
+            snapped(position + cut, details["frame_samples"]) - cut + details["first_samples"]
+            for cut in (0, frame.samples)
         )
-        row_ns = self._track.start_ns + row * NS // frame.sample_rate
-        next_ns = self._known_ns + self._counted * NS // frame.sample_rate
-        return next((ns for ns in (row_ns, next_ns) if abs(ns - stamp_ns) <= tick_ns), stamp_ns)
+        places = [self._track.start_ns + row * NS // rate for row in rows]
+        nearest_ns = min(places, key=lambda place_ns: abs(place_ns - stamp_ns))
+        return nearest_ns if abs(nearest_ns - stamp_ns) <= tick_ns else stamp_ns
 
 
 def snapped(position: int, step: int) -> int:

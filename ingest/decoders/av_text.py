@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
+from ingest.decoders.caption_text import words_of_ass
 from ingest.errors import CannotDecode
 from ingest.recording import Cue, Packet, Track
 from ingest.timing import NS, pts_to_ns
@@ -27,24 +28,16 @@ class TextDecoder:
         """Return the packet's cue; empty cues (which only clear the screen) give none."""
         data = packet.data
         try:
-            parts = data.decode()
+            parts = self._context.decode(data)
         except DECODING_ERRORS as error:
             raise CannotDecode(f"a {self._track.codec} cue does not decode ({words_of(error)})") from error
-        lines = [_words(part) for part in parts]
+        lines = [words_of_ass(part.ass) for part in parts if part.type == b"ass"]
         text = "\n".join(line for line in lines if line)
         if not text:
             return []
-        stop_ns = packet.time_ns + UNSAID_NS
-        if data.duration:
-            stop_ns = pts_to_ns(data.pts + data.duration, self._time_base)
-        return [Cue(packet.time_ns, max(stop_ns, packet.time_ns + 1), text)]
+        lasts_ns = pts_to_ns(data.duration, self._time_base) if data.duration else UNSAID_NS
+        return [Cue(packet.time_ns, packet.time_ns + max(1, lasts_ns), text)]
 
     def flush(self) -> Iterable[Cue]:
         """Nothing is held back."""
         return []
-
-
-def _words(part: Any) -> str:
-    said = getattr(part, "dialogue", None) or getattr(part, "text", None) or b""
-    text = said if isinstance(said, str) else said.decode("utf-8", "replace")
-    return text.replace("\\N", "\n").strip()

@@ -76,7 +76,7 @@ def resample(
                 mean = _mean(at_ns, of[:, smooth], grid_ns, step_ns)
                 sampled = np.where(np.isnan(mean), sampled, mean)
             result[:, np.compress(smooth, columns)] = sampled
-    return result.astype(np.float32)
+    return (result + 0.0).astype(np.float32)  # -0.0 depends on what came before; 0.0 does not
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:

@@ -19,13 +19,13 @@ from ingest.timing import NS, gaps_longer_than, median_period_ns, pts_to_ns
 
 FIRST_FRAME_PACKETS = 5000
 """So many packets are tried until a first frame must have come out."""
-PADDING_IS_CUT = {"ogg"}
-"""Containers whose packet durations leave out the padding at the end already (granule positions)."""
 WITHOUT_PTS = {"avi"}
 """Containers that store pictures in decoding order and nothing else: FFmpeg's presentation stamps are
 guesses there, wrong for packed and for reordered pictures. Picture k is shown at the k-th stamp."""
 NO_LOSS_NS = NS // 10
 """Damage shorter than this at the very end is a note, not a failure."""
+_CLEARING_BYTES = 2
+"""Size of a `mov_text` packet that is no cue but clears the screen: a text length of 0."""
 Tell = Callable[[Incident], None]
 
 
@@ -43,13 +43,15 @@ class StreamProbe:
         self.is_video = stream.type == "video"
         self._stream = stream
         self._has_pts = container not in WITHOUT_PTS or not self.is_video
-        self._padding_is_cut = container in PADDING_IS_CUT
         time_base = stream.time_base or Fraction(1, 1_000_000)
         self._due_times, self._due_over = time_base.numerator * NS, time_base.denominator
         self._stamps = StreamStamps(time_base, self._has_pts)
+        self._clears = stream.codec_context.name == "mov_text"
         self._late_ns = 0
         self._last: Any = None
         self._frame: Any = None
+        """The first one that was decoded."""
+        self._frame_samples = 0
         self._encrypted = False
         self._cause = ""
         self._tries = 0 if stream.type == "subtitle" else FIRST_FRAME_PACKETS
@@ -57,6 +59,8 @@ class StreamProbe:
 
     def add(self, packet: Any, order: Interleaving) -> None:
         """Take the next packet, and let the container's order know of it."""
+        if packet.size == _CLEARING_BYTES and self._clears:
+            return
         self._stamps.add(packet)
         self._last = packet
         dts = packet.dts
@@ -83,8 +87,12 @@ class StreamProbe:
         except DECODING_ERRORS as error:
             self._cause = self._cause or words_of(error)
             return
-        for frame in frames[:1]:
-            self._frame, self._tries = frame, 0
+        for frame in frames:
+            self._frame = self._frame or frame
+            if self.is_video or self._frame_samples:  # sound's second frame is the first one of full length
+                self._tries = 0
+                return
+            self._frame_samples = frame.samples if frame is not self._frame else 0
 
     def knows(self, packet: Any) -> bool:
         """Say whether a packet of this stamp and size was among those added."""
@@ -101,10 +109,16 @@ class StreamProbe:
 
     @property
     def _padding_ns(self) -> int:
-        """How much sound at the end of the last packet is to be dropped."""
-        if self._padding_is_cut or self._stream.type != "audio":
+        """How much sound at the end of the last packet is to be dropped and is part of its duration.
+
+        Some containers have left it out of the duration already, and some have not: it can't be longer
+        than a whole packet without the padding.
+        """
+        if self._stream.type != "audio":
             return 0
-        return skipped_at_end(self._last) * NS // (self._stream.codec_context.sample_rate or NS)
+        dropped_ns = skipped_at_end(self._last) * NS // (self._stream.codec_context.sample_rate or NS)
+        lasts_ns = self._stamps.in_ns(self._last.duration or 0)
+        return max(0, lasts_ns - max(0, self._stamps.longest_ns - dropped_ns))
 
     @property
     def _rate(self) -> Fraction:
@@ -174,7 +188,8 @@ class StreamProbe:
         """Add what only a decoded frame shows."""
         frame, stream = self._frame, self._stream
         if stream.type == "audio":
-            details = {**base.details, "first_samples": frame.samples}
+            row = {"first_samples": frame.samples, "frame_samples": self._frame_samples or frame.samples}
+            details = {**base.details, **row}
             channels = frame.layout.nb_channels
             return replace(
                 base, medium="sound", sample_rate=frame.sample_rate, channels=channels, details=details

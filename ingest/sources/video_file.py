@@ -11,6 +11,7 @@ passed over and never decoded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -96,7 +97,7 @@ class VideoFile:
                 tracks += [track] if track else []
             self._compare_with_header(kind, damage, end_ns, incidents)
         span = Recording(kind, tuple(tracks))
-        for ending in self._sidecars:
+        for ending in self._sidecars if tracks else ():
             self._add_sidecar(ending, span, tracks, incidents)
         return Recording(kind, tuple(tracks), tuple(incidents), details)
 
@@ -194,17 +195,20 @@ class VideoFile:
         path = self._sidecars[ending]
         name = "text" if "text" not in [track.name for track in tracks] else f"text_{ending}"
         cues = read_sidecar(path, span.origin_ns, span.stop_ns)
-        if not cues:
-            incidents.append(Incident("note", f"the {ending} file beside it holds no cues", name))
+        inside = [cue for cue in cues if cue.start_ns < span.stop_ns]
+        if len(inside) < len(cues) or not cues:
+            late = f"{len(cues) - len(inside)} of {len(cues)} cues begin after the recording's end: left out"
+            incidents.append(Incident("note", f"{ending} file: {late if cues else 'it holds no cues'}", name))
+        if not inside:
             return
         track = Track(
             name=name,
             medium="text",
             topic=ending,
             codec=ending,
-            start_ns=min(cue.start_ns for cue in cues),
-            stop_ns=max(cue.stop_ns for cue in cues),
-            item_count=len(cues),
+            start_ns=min(cue.start_ns for cue in inside),
+            stop_ns=min(span.stop_ns, max(cue.stop_ns for cue in inside)),
+            item_count=len(inside),
             byte_count=path.stat().st_size,
             details={"sidecar": ending, "from_ns": span.origin_ns, "until_ns": span.stop_ns},
         )
@@ -286,7 +290,9 @@ class VideoFile:
         if path is None:
             raise CannotOpen(f"the {details['sidecar']} file that belongs to this recording was not given")
         for cue in read_sidecar(path, details["from_ns"], details["until_ns"]):
-            yield Packet(track.name, cue.start_ns, cue)
+            if cue.start_ns < details["until_ns"]:
+                cue = replace(cue, stop_ns=min(cue.stop_ns, details["until_ns"]))
+                yield Packet(track.name, cue.start_ns, cue)
 
     # positions
 
