@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ingest.sources.stream_stamps import Interleaving, StreamStamps, is_stray, stamps_to_ns
@@ -41,6 +41,7 @@ def stamps_of(*packets: FakePacket, has_pts: bool = True) -> StreamStamps:
 @given(st.lists(st.integers(-(2**33), 2**40), min_size=1), TIME_BASES)
 def test_many_stamps_become_the_same_nanoseconds_as_one(stamps: list[int], time_base: Fraction) -> None:
     """Rounded down, also before zero and after weeks: int64 must not overflow on the way."""
+    assume(all(abs(pts_to_ns(stamp, time_base)) < 2**62 for stamp in stamps))  # 146 years
     many = stamps_to_ns(np.array(stamps, np.int64), time_base)
     assert many.dtype == np.int64
     assert many.tolist() == [pts_to_ns(stamp, time_base) for stamp in stamps]
