@@ -31,6 +31,8 @@ def occupied_clips(recording: Recording, clip_ns: int) -> list[tuple[int, int]]:
 
 def occupied_spans(track: Track) -> list[tuple[int, int]]:
     """Return the spans between a track's gaps, each as long as its last item stays valid."""
+    if track.medium == "text" and track.item_count == 1:
+        return [(track.start_ns, track.start_ns + 1)]  # it is shown to the end, but said only once
     spans = []
     start_ns = track.start_ns
     for gap_start_ns, gap_stop_ns in track.gaps:

@@ -41,6 +41,14 @@ def test_five_messages_in_six_days_are_a_handful_of_clips() -> None:
     assert ranges == [(0, 1), (6 * 24 * HOUR_NS // CLIP_NS, 1)]
 
 
+def test_one_text_that_stands_to_the_end_is_one_clip() -> None:
+    """What is said once makes the clip in which it is said, however long it stands."""
+    said = replace(track([0]), medium="text", stop_ns=HOUR_NS, item_count=1)
+    last = replace(track([HOUR_NS]), name="b")
+    ranges = occupied_clips(Recording("rosbag2", (said, last)), CLIP_NS)
+    assert ranges == [(0, 1), (HOUR_NS // CLIP_NS, 1)]
+
+
 def test_a_file_has_no_holes() -> None:
     """In a file a picture is shown until the next one, so every clip counts."""
     film = replace(track([0, 10, 5000]), clock=None, medium="pictures")
