@@ -357,7 +357,7 @@ class _Jobs:
 
 
 def _names(outcome: Outcome) -> str:
-    names = [entry["name"] for entry in outcome.job.argument["entries"]]
+    names = list(dict.fromkeys(entry["name"] for entry in outcome.job.argument["entries"]))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

@@ -230,6 +230,13 @@ class _Task:
             self._progress({"media_ns": self._untold_ns, "clips": self._untold_clips})
             self._told, self._untold_ns, self._untold_clips = time.monotonic(), 0, 0
 
+    def _clips_planned(self) -> dict[str, int]:
+        """Return content id to clips; a bag with idle stretches has several entries."""
+        clips: dict[str, int] = {}
+        for entry in self.entries:
+            clips[entry.content] = clips.get(entry.content, 0) + entry.count
+        return clips
+
     def record(self, figures: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the task's record; see the format in `shards`."""
         lines = [incident_line(e.name, e.content, incident) for e, incident in self.incidents]
@@ -244,12 +251,12 @@ class _Task:
             "shard": figures,
             "recordings": [
                 {
-                    "id": entry.content,
-                    "clips": entry.count,
-                    "samples": self.samples.get(entry.content, 0),
-                    "seconds_ns": self.seconds_ns.get(entry.content, 0),
+                    "id": content,
+                    "clips": clips,
+                    "samples": self.samples.get(content, 0),
+                    "seconds_ns": self.seconds_ns.get(content, 0),
                 }
-                for entry in self.entries
+                for content, clips in self._clips_planned().items()
             ],
             "failures": of_kind["failure"],
             "notes": of_kind["note"],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_bags import open_bag
 from made_damage import cut_short, text_named_mp4
 from made_sound import tone, write_sound
 from made_video import Pictures, write_video
@@ -290,6 +291,29 @@ def test_a_recording_that_changes_between_plan_and_task_is_said(
         run = shard(videos, out)
     assert len(run.unfinished) == 1
     assert "c.wav has changed" in run.unfinished[0]
+
+
+def test_a_bag_that_was_idle_for_hours_is_only_its_busy_clips(tmp_path: Path) -> None:
+    """Two stretches of one bag in one task: counted once, verified, and nothing of the hours between."""
+    (tmp_path / "in").mkdir()
+    starts_ns = (10**18, 10**18 + 3 * 3600 * 10**9)
+    with open_bag(tmp_path / "in" / "idle.mcap") as bag:
+        for start_ns in starts_ns:
+            for k in range(100):
+                bag.write("/force", "std_msgs/msg/Float64", start_ns + k * 20_000_000, data=k / 10)
+    out = tmp_path / "out"
+    run = shard(tmp_path / "in", out)
+    info = dataset_info(out)
+    assert (run.tasks_run, run.unfinished, info["samples"]) == (1, [], 5)
+    assert [entry["samples"] for entry in info["per_recording"]] == [5]
+    assert [sample.start_ns - starts_ns[0] for sample in open_dataset(out).samples()] == [
+        0,
+        10**9,
+        2 * 10**9,  # the last value is valid for three periods more
+        3 * 3600 * 10**9,
+        3 * 3600 * 10**9 + 10**9,
+    ]
+    assert verify_dataset(out) == []
 
 
 def test_what_is_no_recording_is_said_once(videos: Path, tmp_path: Path) -> None:
