@@ -151,6 +151,7 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
         video.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         video.codec_context.time_base = 1 / rate
         video.codec_context.colorspace = BT601
+        video.codec_context.max_b_frames = 0  # else the last frame's length in the file is another one's
         video.codec_context.thread_count = 1
         audio = container.add_stream("aac", rate=int(sound.rate or 0)) if sound else None
         if audio is not None and sound is not None:
@@ -161,8 +162,8 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
                 np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24"
             )
             frame.pts, frame.time_base = step, 1 / rate
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+            container.mux(_one_step_each(video.encode(frame)))
+        container.mux(_one_step_each(video.encode(None)))
         if audio is not None and sound is not None:
             chunk = av.AudioFrame.from_ndarray(
                 np.ascontiguousarray(sound.media), format="fltp", layout=_layout(sound)
@@ -170,6 +171,13 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
             chunk.sample_rate, chunk.pts = int(sound.rate or 0), 0
             container.mux(audio.encode(chunk))
             container.mux(audio.encode(None))
+
+
+def _one_step_each(packets: list[Any]) -> list[Any]:
+    """Say how long each frame is shown: else the last one would be as long as the one before it."""
+    for packet in packets:
+        packet.duration = 1
+    return packets
 
 
 def _layout(sound: Reconstructed) -> str:

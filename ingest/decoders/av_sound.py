@@ -10,9 +10,14 @@ import av
 import numpy as np
 
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
+from ingest.decoders.mixing import mixed, mixing_matrix
 from ingest.errors import CannotDecode
 from ingest.recording import Packet, Sound, Track
 from ingest.timing import NS, pts_to_ns
+
+MOST_PLANES = 8
+"""PyAV reads behind the end of its list of planes where a frame has so many: such a frame must be packed
+by libswresample before its planes are touched."""
 
 
 class SoundDecoder:
@@ -22,6 +27,7 @@ class SoundDecoder:
         self._track = track
         self._context = context
         self._time_base = time_base
+        self._packer: Any = None
         self._known_ns = track.start_ns
         """The last time that a frame brought with it."""
         self._counted = 0
@@ -46,7 +52,8 @@ class SoundDecoder:
             return []
         except DECODING_ERRORS as error:
             raise CannotDecode(f"a {self._track.codec} packet does not decode ({words_of(error)})") from error
-        if any(frame.is_corrupt for frame in frames):
+        raw = self._track.codec.startswith("pcm_")  # half a packet is as good as a whole one
+        if not raw and any(frame.is_corrupt for frame in frames):
             raise CannotDecode(f"a {self._track.codec} packet is damaged")
         return [self._sound(frame) for frame in frames if frame.samples]
 
@@ -55,7 +62,17 @@ class SoundDecoder:
             self._known_ns, self._counted = self._exact_ns(frame), 0
         start_ns = self._known_ns + self._counted * NS // frame.sample_rate
         self._counted += frame.samples
-        return Sound(start_ns, planar_float(frame), frame.sample_rate, layout_name(frame.layout))
+        samples = self._samples(frame)
+        return Sound(start_ns, samples, frame.sample_rate, layout_name(frame.layout))
+
+    def _samples(self, frame: Any) -> np.ndarray:
+        if not frame.format.is_planar or frame.layout.nb_channels < MOST_PLANES:
+            return planar_float(frame)
+        if self._packer is None:
+            rate = frame.sample_rate
+            self._packer = av.AudioResampler(format="flt", layout=frame.layout, rate=rate)
+        parts = [planar_float(packed) for packed in self._packer.resample(frame)]
+        return np.concatenate(parts, axis=1)
 
     def _exact_ns(self, frame: Any) -> int:
         """Return a frame's time, to the sample even where the container keeps only milliseconds.
@@ -98,17 +115,20 @@ def planar_float(frame: Any) -> np.ndarray:
 
 
 def layout_name(layout: Any) -> str:
-    """Return the layout's name; files that give only a number of channels get FFmpeg's usual one."""
+    """Return FFmpeg's name of a layout; one or two channels without a name are mono and stereo."""
     name = str(layout.name)
-    if name.endswith("channels") or not name:
-        return {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}.get(
-            layout.nb_channels, name
-        )
-    return name
+    return {"1 channels": "mono", "2 channels": "stereo"}.get(name, name)
+
+
+def channel_names(layout: str) -> list[str]:
+    """Return FFmpeg's names of a layout's channels: `5.1`, `4 channels (FL+FR+TFL+TFR)`, `9 channels`."""
+    if "(" in layout and " channels" in layout:
+        return layout[layout.index("(") + 1 : -1].split("+")
+    return [channel.name for channel in av.AudioLayout(layout).channels]
 
 
 class AvResampler:
-    """Mixes to mono or stereo by FFmpeg's standard coefficients and resamples (libswresample).
+    """Mixes to mono or stereo (see `mixing`) and resamples (libswresample).
 
     Args:
         layout: of the input, by FFmpeg's name.
@@ -121,18 +141,21 @@ class AvResampler:
     """Chunks are gathered to this size: a call per 1024-sample frame costs more than the work."""
 
     def __init__(self, layout: str, sample_rate: int, to_rate: int, to_channels: int) -> None:
-        self._layout = layout
         self._sample_rate = sample_rate
         self._to_channels = to_channels
-        target = "mono" if to_channels == 1 else "stereo"
-        self._same = (layout, sample_rate) == (target, to_rate)
-        self._resampler = av.AudioResampler(format="fltp", layout=target, rate=to_rate)
+        self._layout = "mono" if to_channels == 1 else "stereo"
+        self._matrix = None if layout == self._layout else mixing_matrix(channel_names(layout), to_channels)
+        self._resampler: Any = None
+        if sample_rate != to_rate:
+            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=to_rate)
         self._waiting: list[np.ndarray] = []
         self._waiting_samples = 0
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take float32 [C, N]; return float32 [to_channels, M]."""
-        if self._same:
+        if self._matrix is not None:
+            samples = mixed(samples, self._matrix)
+        if self._resampler is None:
             return samples
         self._waiting.append(samples)
         self._waiting_samples += samples.shape[1]
@@ -142,7 +165,7 @@ class AvResampler:
 
     def flush(self) -> np.ndarray:
         """Return what is left."""
-        if self._same:
+        if self._resampler is None:
             return self._nothing()
         parts = [self._convert()] if self._waiting else []
         parts += [frame.to_ndarray() for frame in self._resampler.resample(None)]

@@ -7,9 +7,11 @@ from typing import Any
 
 from ingest.timing import NS
 
-WRITTEN = {"mov", "matroska", "flv", "asf", "wav", "flac", "mxf", "aiff", "caf", "w64", "nut"}
+WRITTEN = {"mov", "matroska", "flv", "asf", "flac", "mxf", "aiff", "caf", "w64", "nut"}
 """Containers (libavformat's first names) whose header holds the duration. Elsewhere FFmpeg guesses it
 from the bit rate or from the last page."""
+_FROM_ZERO = {"matroska", "flv"}
+"""Containers whose duration is written as the last time stamp, wherever the first one is."""
 MAY_MISS_NS = NS // 2
 """Headers count durations that no packet has: by so much they may promise too much."""
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
@@ -27,9 +29,33 @@ def declared_stop_ns(container: Any, kind: str, path: Path) -> int | None:
     if kind == "avi":  # the duration is guessed from the bytes that are there, the count is written
         lengths = [int(s.frames * NS / s.average_rate) for s in container.streams.video if s.average_rate]
         return start_ns + max(lengths) if lengths else None
+    if kind == "wav":  # FFmpeg counts what is there
+        return wave_length_ns(path)
     if container.duration is None or not (kind in WRITTEN or (kind == "mp3" and counts_frames(path))):
         return None
-    return start_ns + int(container.duration) * 1000
+    return (0 if kind in _FROM_ZERO else start_ns) + int(container.duration) * 1000
+
+
+def wave_length_ns(path: Path) -> int | None:
+    """Return how long the sound of a WAVE file is by its header; None where it does not say.
+
+    Chunks of a name, a length and data, padded to an even length; `fmt ` has the bytes per second at 8.
+    Recorders that could not go back leave a data length of 0 or of all ones.
+    """
+    with path.open("rb") as file:
+        if file.read(12)[:4] != b"RIFF":
+            return None
+        bytes_a_second = 0
+        while len(header := file.read(8)) == 8:
+            name, length = header[:4], int.from_bytes(header[4:], "little")
+            if name == b"data":
+                known = bytes_a_second and 0 < length < 2**32 - 1
+                return length * NS // bytes_a_second if known else None
+            if name == b"fmt ":
+                bytes_a_second = int.from_bytes(file.read(12)[8:], "little")
+                length -= 12
+            file.seek(length + length % 2, 1)
+    return None
 
 
 def counts_frames(path: Path) -> bool:

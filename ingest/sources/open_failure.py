@@ -34,6 +34,21 @@ _OTHERS = (
 )
 
 
+_CONTAINERS = (
+    (b"\x1a\x45\xdf\xa3", "Matroska"),
+    (b"OggS", "Ogg"),
+    (b"fLaC", "FLAC"),
+    (b"FLV", "FLV"),
+    (b"RIFF", "WAVE or AVI"),
+    (b"ID3", "MP3"),
+    (b"\x30\x26\xb2\x75", "ASF"),
+    (b"\x06\x0e\x2b\x34", "MXF"),
+    (b"\x00\x00\x01\xba", "MPEG"),
+    (b"caff", "CAF"),
+    (b"FORM", "AIFF"),
+)
+
+
 def why_it_does_not_open(path: Path, said: str) -> str:
     """Return the cause, one sentence without the path.
 
@@ -55,8 +70,12 @@ def why_it_does_not_open(path: Path, said: str) -> str:
         return _why_mp4(path, said)
     if _is_text(head):
         return "the file holds plain text, no audio or video"
+    container = next((name for beginning, name in _CONTAINERS if head.startswith(beginning)), "")
     if said == "the data ends too early":
-        return f"the file was cut off: its {size_bytes} bytes end within the header"
+        header = f"{container} header".strip()
+        return f"the file was cut off: its {size_bytes} bytes end within the {header}"
+    if container:
+        return f"a damaged {container} file of {size_bytes} bytes: no picture and no sound can be found in it"
     return f"no container that FFmpeg knows, or a damaged header ({said})"
 
 

@@ -257,13 +257,15 @@ class VideoFile:
         late_ns = max(track.details["late_ns"] for track in by_stream.values())
         ahead_ns = max(track.details["ahead_ns"] for track in by_stream.values())
         enough_ns = stop_ns + late_ns + ahead_ns + SLACK_NS
+        order = Interleaving()
         self._at_beginning = False
         for packet in packets_of(self._container, streams, damage):
             yield packet
             due_ns = decode_time_ns(packet)
             if due_ns is not None:
-                damage.latest_ns = due_ns if damage.latest_ns is None else max(damage.latest_ns, due_ns)
-                if due_ns >= enough_ns:
+                order.late_ns(due_ns)
+                damage.latest_ns = order.latest_ns
+                if order.latest_ns is not None and order.latest_ns >= enough_ns:
                     return
             if damage.is_open:
                 damage.end()
