@@ -1,8 +1,8 @@
 """From a stored picture to a square one: aspect ratio, rotation, mirroring, crop or padding.
 
-A stored picture is first scaled in one step to the size it will need (this is the only place
-where pixels are averaged), then mirrored, turned upright, and cropped or padded with black. Sizes are
-worked out beforehand by `fit`, on numbers alone.
+The region of a stored picture that will be seen is scaled in one step to the size it will need (this
+is the only place where pixels are averaged), then mirrored, turned upright, and padded with black.
+Regions and sizes are worked out beforehand by `fit`, on numbers alone.
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ingest.errors import CannotDecode
-
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[Fit, ...] = ("crop", "pad", "stretch")
-LONGEST_TO_CROP = 64
-"""How many times as long as wide a picture may be to be cropped: all of it is scaled first, and a
-damaged header can claim any aspect ratio."""
+
+
+class Region(NamedTuple):
+    """A rectangle of a stored picture, in its pixels. It begins at an even pixel, where colours that are
+    stored for pairs of pixels begin as well.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -28,17 +34,18 @@ class Geometry:
     """How one stored picture size becomes a square of `size` pixels."""
 
     size: int
+    region: Region
+    """What of the stored picture is seen."""
     scaled_width: int
     scaled_height: int
-    """Size to scale the stored picture to, before it is turned."""
+    """Size to scale the region to, before it is turned."""
     rotation: int
     """Clockwise degrees to turn: 0, 90, 180 or 270."""
     mirrored: bool
     """Whether to mirror left to right before turning."""
     left: int
     top: int
-    """Where the upright picture's corner lies in the square: negative when cropped, positive when
-    padded."""
+    """Where the upright picture's corner lies in the square: above 0 where it is padded."""
 
 
 @lru_cache(maxsize=256)
@@ -57,37 +64,28 @@ def fit(
     Args:
         width, height: stored size in pixels.
         size: edge of the square in pixels.
-        how: `crop` keeps the middle, `pad` keeps everything and adds black, `stretch` changes the
-            aspect ratio.
+        how: `crop` keeps the largest square in the middle, to the nearest pixel; `pad` keeps everything
+            and adds black; `stretch` changes the aspect ratio.
         aspect: width of a stored pixel by its height.
         rotation: clockwise degrees that make the picture upright.
         mirrored: whether the stored picture is mirrored left to right before it is turned.
-
-    Raises:
-        CannotDecode: too long for its width to be cropped.
     """
     if width < 1 or height < 1:
         raise ValueError(f"a picture has at least one pixel, got {width} x {height}")
     turned = rotation % 180 == 90
-    upright_width, upright_height = (
-        (Fraction(height), width * aspect) if turned else (width * aspect, Fraction(height))
-    )
-    if how == "stretch":
-        fitted_width = fitted_height = size
-    else:
-        shorter, longer = sorted((upright_width, upright_height))
-        if how == "crop" and longer > LONGEST_TO_CROP * shorter:
-            pixels = f"a picture of {width} x {height} pixels of aspect {aspect}"
-            raise CannotDecode(
-                f"{pixels} is more than {LONGEST_TO_CROP} times as long as wide, too long to be cropped to a "
-                "square; --fit pad shows all of it"
-            )
-        edge = shorter if how == "crop" else longer
-        fitted_width = max(1, round(upright_width * size / edge))
-        fitted_height = max(1, round(upright_height * size / edge))
+    region, fitted_width, fitted_height = Region(0, 0, width, height), size, size
+    if how == "crop":
+        seen_width = min(width, max(1, round(height / aspect)))
+        seen_height = min(height, max(1, round(width * aspect)))
+        left, top = (width - seen_width) // 2, (height - seen_height) // 2
+        region = Region(left - left % 2, top - top % 2, seen_width, seen_height)
+    elif how == "pad":
+        upright = (Fraction(height), width * aspect) if turned else (width * aspect, Fraction(height))
+        fitted_width, fitted_height = (max(1, round(edge * size / max(upright))) for edge in upright)
     scaled_width, scaled_height = (fitted_height, fitted_width) if turned else (fitted_width, fitted_height)
     return Geometry(
         size=size,
+        region=region,
         scaled_width=scaled_width,
         scaled_height=scaled_height,
         rotation=rotation % 360,
@@ -98,7 +96,7 @@ def fit(
 
 
 def arrange(scaled: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Mirror, turn, and crop or pad a scaled picture.
+    """Mirror, turn, and pad a scaled region.
 
     Args:
         scaled: uint8 [scaled_height, scaled_width, 3].
@@ -114,12 +112,8 @@ def arrange(scaled: np.ndarray, geometry: Geometry) -> np.ndarray:
     if geometry.rotation:
         upright = np.rot90(upright, k=-geometry.rotation // 90)
     height, width = upright.shape[:2]
-    x0, y0 = max(0, -geometry.left), max(0, -geometry.top)
-    x1, y1 = min(width, geometry.size - geometry.left), min(height, geometry.size - geometry.top)
-    if (x1 - x0, y1 - y0) == (geometry.size, geometry.size):
-        return np.ascontiguousarray(upright[y0:y1, x0:x1])
+    if (width, height) == (geometry.size, geometry.size):
+        return np.ascontiguousarray(upright)
     square = np.zeros((geometry.size, geometry.size, 3), np.uint8)
-    square[y0 + geometry.top : y1 + geometry.top, x0 + geometry.left : x1 + geometry.left] = upright[
-        y0:y1, x0:x1
-    ]
+    square[geometry.top : geometry.top + height, geometry.left : geometry.left + width] = upright
     return square

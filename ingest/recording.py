@@ -17,6 +17,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from ingest.geometry import Region
+
 Medium = Literal["pictures", "sound", "signal", "text"]
 Severity = Literal["failure", "note"]
 
@@ -203,9 +205,9 @@ class Picture(Protocol):
         """Return the stored height."""
         ...
 
-    def rgb(self, width: int, height: int) -> np.ndarray:
-        """Return uint8 [height, width, 3] RGB, scaled to the given size (area average when
-        shrinking), neither turned nor cropped.
+    def rgb(self, width: int, height: int, region: Region | None = None) -> np.ndarray:
+        """Return uint8 [height, width, 3] RGB: a region of the stored picture (None: all of it),
+        scaled to the given size (area average when shrinking), not turned.
 
         Raises:
             CannotDecode: the picture's bytes are damaged.

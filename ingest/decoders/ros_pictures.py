@@ -26,6 +26,7 @@ from ingest.decoders.ros_pixels import (
     to_8_bits,
 )
 from ingest.errors import CannotDecode
+from ingest.geometry import Region
 from ingest.recording import Packet
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -55,9 +56,13 @@ class RosPicture:
     message: Any
     stop_ns: int = 0
 
-    def rgb(self, width: int, height: int) -> np.ndarray:
+    def rgb(self, width: int, height: int, region: Region | None = None) -> np.ndarray:
         """See `Picture`."""
-        return scaled(_rgb(self.message), width, height)
+        rgb = _rgb(self.message)
+        if region is not None:
+            left, top = region.left, region.top
+            rgb = rgb[top : top + region.height, left : left + region.width]
+        return scaled(rgb, width, height)
 
 
 class RosPictures:

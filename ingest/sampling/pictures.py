@@ -135,7 +135,8 @@ class PictureSampler:
                 rotation=self._track.rotation,
                 mirrored=self._track.mirrored,
             )
-            return arrange(picture.rgb(geometry.scaled_width, geometry.scaled_height), geometry)
+            size = geometry.scaled_width, geometry.scaled_height
+            return arrange(picture.rgb(*size, geometry.region), geometry)
         except CannotDecode as error:
             stop_ns = picture.stop_ns or picture.time_ns + max(1, self._track.period_ns)
             self._report(Incident("failure", str(error), self._track.name, picture.time_ns, stop_ns))

@@ -10,12 +10,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import VideoReformatter
 from made_cards import CORNERS, read_card
 from made_video import Pictures, write_video
 from video_made import read_window
 
-from ingest.decoders.av_pictures import AvPicture, colour_of, counted_ns, display_rotation
+from ingest.decoders.av_conversion import Converter
+from ingest.decoders.av_pictures import AvPicture, counted_ns, display_rotation
+from ingest.decoders.colour import colour_of
 from ingest.errors import CannotDecode
 from ingest.recording import Packet
 from ingest.sampling.clip import Window
@@ -61,7 +62,7 @@ def solid(pixel_format: str, levels: list[int], width: int = 64, height: int = 4
 
 
 def rgb_of(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
-    return AvPicture(0, frame, VideoReformatter()).rgb(width, height)
+    return AvPicture(0, frame, Converter()).rgb(width, height)
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p12le"])
@@ -93,7 +94,7 @@ def test_yuvj_is_full_range_whatever_it_says() -> None:
     """Motion JPEG's formats have the range in their name."""
     frame = solid("yuvj420p", yuv_of((200, 50, 120), "601", full=True))
     frame.color_range = UNSAID
-    assert colour_of(frame)[1]
+    assert colour_of(frame).full_range
     assert np.abs(rgb_of(frame, 32, 24).astype(int) - (200, 50, 120)).max() <= 2
 
 
@@ -148,20 +149,16 @@ def test_what_is_transparent_is_black() -> None:
 def test_a_format_that_cannot_be_converted_is_an_error_of_ours() -> None:
     """Not a traceback of FFmpeg's."""
 
-    class Broken:
-        """A frame whose conversion fails."""
-
-        format = av.VideoFormat("yuv420p")
-        width, height, colorspace, color_range, is_corrupt = 64, 48, 2, 0, False
-
     class Refusing:
-        """A converter that takes nothing."""
+        """Swscale that takes nothing."""
 
         def reformat(self, *_: Any, **__: Any) -> None:
             raise ValueError("no")
 
+    converter = Converter()
+    converter._scaler = Refusing()  # type: ignore[assignment]
     with pytest.raises(CannotDecode, match=r"pixel format yuv420p cannot be converted \(no\)"):
-        AvPicture(0, Broken(), Refusing()).rgb(32, 24)  # type: ignore[arg-type]
+        AvPicture(0, av.VideoFrame(64, 48, "yuv420p"), converter).rgb(32, 24)
 
 
 # scaling

@@ -11,6 +11,7 @@ import pytest
 
 from ingest.clips import Sampling, Wish, merge_incidents, read_clips, windows_of
 from ingest.errors import CannotDecode, CannotOpen
+from ingest.geometry import Region
 from ingest.recording import Cue, Decoder, Incident, MediaItem, Packet, Recording, Report, Rows, Source, Track
 from ingest.sampling.clip import ClipMedia, PictureClip, SignalClip, TextClip, Window
 from ingest.timing import NS
@@ -26,7 +27,7 @@ class Colour:
     def __init__(self, time_ns: int) -> None:
         self.time_ns = time_ns
 
-    def rgb(self, width: int, height: int) -> np.ndarray:
+    def rgb(self, width: int, height: int, region: Region | None = None) -> np.ndarray:
         return np.full((height, width, 3), self.time_ns // MS % 256, np.uint8)
 
 

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.errors import CannotDecode
+from ingest.geometry import Region
 from ingest.recording import Clock, Incident, Picture, Track
 from ingest.sampling.clip import PictureClip, Window
 from ingest.sampling.pictures import PictureSampler
@@ -31,7 +32,7 @@ class Plain:
         self.number, self.time_ns, self.damage = number, time_ns, damage
         self.conversions = 0
 
-    def rgb(self, width: int, height: int) -> np.ndarray:
+    def rgb(self, width: int, height: int, region: Region | None = None) -> np.ndarray:
         self.conversions += 1
         if self.damage:
             raise CannotDecode(self.damage)
@@ -214,15 +215,6 @@ def test_a_frame_that_cannot_be_converted_is_reported_once_and_leaves_a_hole() -
     done = run(sampler, [Plain(0, 0), Plain(1, 2, "no such colours"), Plain(2, 5)])
     assert [clip.times_ns.tolist() for _, clip in done] == [[0, 0], [2]]
     assert told == [Incident("failure", "no such colours", "video", 2, 3)]
-
-
-def test_a_frame_too_long_to_be_cropped_is_reported() -> None:
-    """It does not end the run."""
-    told: list[Incident] = []
-    line = Plain(0, 0)
-    line.width = 1000
-    assert run(sampler_of(picture_track(1), windows_at(0, 1), told), [line])[0][1].valid == 0
-    assert "--fit pad" in told[0].cause
 
 
 def test_a_clock_that_jumps_back_keeps_what_was_shown() -> None:

@@ -255,7 +255,7 @@ def test_a_sidecar_next_to_embedded_text_gets_another_name(tmp_path: Path) -> No
 def test_one_thread_decodes(tmp_path: Path, made_av1: Path) -> None:
     """Codec contexts start no threads of their own: workers are processes."""
     code = (
-        "import sys, os; from pathlib import Path; from ingest.sources.video_file import VideoFile\n"
+        "import sys, os, cv2; from pathlib import Path; from ingest.sources.video_file import VideoFile\n"
         "before = len(os.listdir('/proc/self/task'))\n"
         "with VideoFile(Path(sys.argv[1])) as source:\n"
         "    recording = source.probe()\n"
