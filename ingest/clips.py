@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
+
+import numpy as np
 
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import Fit
@@ -17,6 +20,7 @@ from ingest.recording import (
     Decoder,
     Incident,
     MediaItem,
+    Moments,
     Packet,
     Recording,
     Report,
@@ -25,16 +29,23 @@ from ingest.recording import (
     Track,
 )
 from ingest.sampling.clip import ClipMedia, Sampler, Window
-from ingest.timing import NS, clip_window
+from ingest.timing import NS, clip_window, grid_times
 
 AT_THE_END_NS = NS // 10
 """Damage within the last tenth of a second of a track is a note, not a failure."""
+
+
+PictureChoice = Literal["grid", "keyframes"]
+PICTURE_CHOICES: tuple[PictureChoice, ...] = ("grid", "keyframes")
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How the tracks of each medium are sampled."""
 
+    pictures: PictureChoice = "grid"
+    """`grid`: at each grid time the picture shown then; `keyframes`: each picture that is decodable by
+    itself, at its own time."""
     fps: Fraction = Fraction(8)
     size: int = 256
     fit: Fit = "crop"
@@ -86,7 +97,9 @@ def read_clips(
             lanes[wish.track.name] = _Lane(source, wish.track, windows, report)
         lanes[wish.track.name].samplers[wish.name] = _sampler(wish, windows, sampling, report)
     tracks = [lane.track for lane in lanes.values()]
-    for packet in source.read(tracks, windows[0].start_ns, windows[-1].stop_ns, report):
+    moments = _moments(windows, sampling)
+    wanted = {track.name: moments for track in tracks if track.medium == "pictures"}
+    for packet in source.read(tracks, windows[0].start_ns, windows[-1].stop_ns, report, wanted):
         yield from lanes[packet.track].take(packet)
     for lane in lanes.values():
         yield from lane.end()
@@ -162,11 +175,20 @@ class _Deaf:
         return []
 
 
+def _moments(windows: Sequence[Window], sampling: Sampling) -> Moments:
+    """Return when pictures are wanted."""
+    if sampling.pictures == "keyframes":
+        return "keyframes"
+    return np.concatenate([grid_times(w.start_ns, w.length_ns, sampling.fps) for w in windows])
+
+
 def _sampler(wish: Wish, windows: Sequence[Window], sampling: Sampling, report: Report) -> Sampler:
     track = wish.track
     if track.medium == "pictures":
-        from ingest.sampling.pictures import PictureSampler
+        from ingest.sampling.pictures import EachPictureSampler, PictureSampler
 
+        if sampling.pictures == "keyframes":
+            return EachPictureSampler(track, windows, sampling.size, sampling.fit, report)
         return PictureSampler(track, windows, sampling.fps, sampling.size, sampling.fit, report)
     if track.medium == "sound":
         from ingest.decoders.av_sound import AvResampler

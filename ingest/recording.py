@@ -37,6 +37,10 @@ class Incident:
     """The time span that is lost, on the recording's timeline; both 0 when it is not known."""
 
 
+Moments = np.ndarray | Literal["keyframes"]
+"""Times at which a track's pictures are wanted, int64 [N], ascending, in ns, within the window: of each the
+picture shown then. Or all pictures that are decodable by themselves, each at its own time."""
+NO_CHOICE: Mapping[str, Moments] = {}
 Report = Callable[[Incident], None]
 """Where sources and decoders say what was lost or repaired while they go on."""
 
@@ -180,6 +184,10 @@ class Packet:
     """Its presentation time on the recording's timeline (bags: by the track's clock)."""
     data: Any
     """Whatever the track's decoder takes: an `av.Packet`, or a message's raw bytes."""
+    begins: bool = False
+    """Decoding begins anew here: what is still inside the decoder comes out first."""
+    shown: bool = True
+    """False: nobody wants what this packet shows. A decoder passes over it where nothing refers to it."""
 
 
 class Picture(Protocol):
@@ -289,7 +297,14 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, tracks: Sequence[Track], start_ns: int, stop_ns: int, report: Report) -> Iterator[Packet]:
+    def read(
+        self,
+        tracks: Sequence[Track],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+        moments: Mapping[str, Moments] = NO_CHOICE,
+    ) -> Iterator[Packet]:
         """Yield, in the container's order, every packet of these tracks that is needed for what is
         shown in [start_ns, stop_ns): pictures from the keyframe (or message) before, sound from
         its pre-roll, signals from one maximum age before to one after, held signals from the last
@@ -298,6 +313,8 @@ class Source(Protocol):
         Args:
             tracks: tracks of this recording, as `probe` returned them, on this or another machine.
             report: told of damage met on the way; reading goes on behind it where it can.
+            moments: by picture track, the times at which its pictures are wanted: what none of them
+                falls to, and no wanted picture needs, may be left out. Tracks not named: everything.
         """
         ...
 

@@ -17,6 +17,7 @@ from ingest.geometry import Region
 from ingest.recording import Packet, Track
 from ingest.timing import NS, pts_to_ns
 
+UNREFERRED_KNOWN = {"h264", "mpeg1video", "mpeg2video"}
 UNSAID_RATE = Fraction(25)
 """Frames per second where neither stamps nor the container say."""
 
@@ -40,6 +41,7 @@ class PictureDecoder:
         """The last time that a frame brought with it, in seconds."""
         self._counted = 0
         """Frames since then."""
+        self._may_skip = may_skip_unreferred(context)
         if context.is_open:
             context.flush_buffers()
         else:
@@ -47,7 +49,16 @@ class PictureDecoder:
 
     def decode(self, packet: Packet) -> Iterable[AvPicture]:
         """Return the frames that this packet completes, in the order they are shown."""
-        return self._frames(packet.data)
+        before = self._begin_anew() if packet.begins else []
+        wanted = packet.shown or not self._may_skip
+        self._context.skip_frame = "DEFAULT" if wanted else "NONREF"
+        return [*before, *self._frames(packet.data)]
+
+    def _begin_anew(self) -> list[AvPicture]:
+        try:
+            return self._frames(None)
+        finally:
+            self._context.flush_buffers()
 
     def flush(self) -> Iterable[AvPicture]:
         """Return the frames still inside."""
@@ -72,6 +83,29 @@ class PictureDecoder:
         time = self._known + self._counted / self._rate
         self._counted += 1
         return AvPicture(pts_to_ns(1, time), frame, self._converter)
+
+
+def may_skip_unreferred(context: Any) -> bool:
+    """Say whether the decoder knows which pictures no other one refers to, and leaves those out exactly.
+
+    H.264 says so of every picture (`nal_ref_idc`), MPEG-1 and 2 by the B pictures' type, HEVC within a
+    temporal layer only: with several layers, pictures of a higher one may refer to it.
+    """
+    if context.name == "hevc":
+        return hevc_layers(context.extradata or b"") == 1
+    return context.name in UNREFERRED_KNOWN
+
+
+def hevc_layers(extradata: bytes) -> int:
+    """Return the number of temporal layers by the first video parameter set; 0 if there is none.
+
+    The set's NAL header is 40 01; then 4 bits of id, 2 flags, 6 bits of layers, 3 bits with the number of
+    temporal layers minus 1 (ITU-T H.265, 7.3.2.1).
+    """
+    at = extradata.find(b"\x40\x01")
+    if at < 0 or at + 4 > len(extradata):
+        return 0
+    return (extradata[at + 3] >> 1 & 7) + 1
 
 
 def counted_ns(count: int, rate: Fraction) -> int:

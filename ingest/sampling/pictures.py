@@ -8,6 +8,7 @@ gives     none     a       c      none    none   (b is decoded, never converted)
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -125,24 +126,82 @@ class PictureSampler:
         return not track.max_age_ns or time_ns - since_ns <= track.max_age_ns
 
     def _convert(self, picture: Picture) -> np.ndarray | None:
-        try:
-            geometry = fit(
-                picture.width,
-                picture.height,
-                self._size,
-                self._how,
-                aspect=Fraction(self._track.sample_aspect),
-                rotation=self._track.rotation,
-                mirrored=self._track.mirrored,
-            )
-            size = geometry.scaled_width, geometry.scaled_height
-            return arrange(picture.rgb(*size, geometry.region), geometry)
-        except CannotDecode as error:
-            stop_ns = picture.stop_ns or picture.time_ns + max(1, self._track.period_ns)
-            self._report(Incident("failure", str(error), self._track.name, picture.time_ns, stop_ns))
+        square = squared(picture, self._track, self._size, self._how, self._report)
+        if square is None:
             heapq.heappush(self._missing, picture.time_ns)
-            return None
+        return square
 
     def _clip(self, window: Window) -> PictureClip:
         times_ns = np.array(self._times, np.int64) - window.start_ns
         return PictureClip(self._frames[: len(times_ns)], times_ns)  # the rest was never touched
+
+
+class EachPictureSampler:
+    """Gives every picture that comes, at its own time.
+
+    Args:
+        track: the track.
+        windows: the clips, in order, not overlapping.
+        size: edge of the square frames, in pixels.
+        how: crop, pad or stretch.
+        report: told of frames that could not be converted.
+    """
+
+    def __init__(self, track: Track, windows: Sequence[Window], size: int, how: Fit, report: Report) -> None:
+        self._track = track
+        self._windows = deque(windows)
+        self._size = size
+        self._how = how
+        self._report = report
+        self._frames: list[np.ndarray] = []
+        self._times: list[int] = []
+
+    def push(self, picture: Picture) -> list[tuple[Window, PictureClip]]:
+        """Take the next frame; one whose time is not after that of the frame before it is passed over."""
+        time_ns = picture.time_ns
+        done = []
+        while self._windows and time_ns >= self._windows[0].stop_ns:
+            done.append(self._clip())
+        inside = self._windows and time_ns >= self._windows[0].start_ns
+        if inside and not (self._times and time_ns <= self._times[-1]):
+            square = squared(picture, self._track, self._size, self._how, self._report)
+            if square is not None:
+                self._frames.append(square)
+                self._times.append(time_ns)
+        return done
+
+    def lost(self, start_ns: int) -> None:
+        """Nothing to do: no other frame stands in for one that is lost."""
+
+    def finish(self) -> list[tuple[Window, PictureClip]]:
+        """Return the clips that are left."""
+        return [self._clip() for _ in range(len(self._windows))]
+
+    def _clip(self) -> tuple[Window, PictureClip]:
+        window = self._windows.popleft()
+        frames = (
+            np.stack(self._frames) if self._frames else np.empty((0, self._size, self._size, 3), np.uint8)
+        )
+        clip = PictureClip(frames, np.array(self._times, np.int64) - window.start_ns)
+        self._frames, self._times = [], []
+        return window, clip
+
+
+def squared(picture: Picture, track: Track, size: int, how: Fit, report: Report) -> np.ndarray | None:
+    """Return a picture upright and square, uint8 [size, size, 3]; None, reported, if it can't be had."""
+    try:
+        geometry = fit(
+            picture.width,
+            picture.height,
+            size,
+            how,
+            aspect=Fraction(track.sample_aspect),
+            rotation=track.rotation,
+            mirrored=track.mirrored,
+        )
+        scaled = picture.rgb(geometry.scaled_width, geometry.scaled_height, geometry.region)
+        return arrange(scaled, geometry)
+    except CannotDecode as error:
+        stop_ns = picture.stop_ns or picture.time_ns + max(1, track.period_ns)
+        report(Incident("failure", str(error), track.name, picture.time_ns, stop_ns))
+        return None

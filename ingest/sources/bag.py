@@ -19,7 +19,7 @@ from ingest.decoders.ros_signals import RosSignals
 from ingest.decoders.ros_sound import RosSound, sound_format
 from ingest.decoders.ros_text import RosText
 from ingest.errors import CannotOpen
-from ingest.recording import Decoder, Incident, Packet, Recording, Report, Track
+from ingest.recording import NO_CHOICE, Decoder, Incident, Moments, Packet, Recording, Report, Track
 from ingest.sources.bag_files import (
     METADATA,
     BagGroup,
@@ -124,7 +124,14 @@ class BagSource:
             details={**details, "messages": found.message_count},
         )
 
-    def read(self, tracks: Sequence[Track], start_ns: int, stop_ns: int, report: Report) -> Iterator[Packet]:
+    def read(
+        self,
+        tracks: Sequence[Track],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+        moments: Mapping[str, Moments] = NO_CHOICE,
+    ) -> Iterator[Packet]:
         """See `Source`. Packets come by log stamp."""
         report = once(report)
         readers = [self._reader(track, start_ns, stop_ns, report) for track in tracks]

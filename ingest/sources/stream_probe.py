@@ -22,6 +22,8 @@ FIRST_FRAME_PACKETS = 5000
 WITHOUT_PTS = {"avi"}
 """Containers that store pictures in decoding order and nothing else: FFmpeg's presentation stamps are
 guesses there, wrong for packed and for reordered pictures. Picture k is shown at the k-th stamp."""
+PROGRESSIVE = 1
+"""FFmpeg's AVFieldOrder: 0 is unknown, above are the interlaced ones."""
 NO_LOSS_NS = NS // 10
 """Damage shorter than this at the very end is a note, not a failure."""
 _CLEARING_BYTES = 2
@@ -121,6 +123,14 @@ class StreamProbe:
         return max(0, lasts_ns - max(0, self._stamps.longest_ns - dropped_ns))
 
     @property
+    def _may_hold_fields(self) -> bool:
+        """Whether a packet may hold one field only, half of a picture: interlaced H.264 as broadcast."""
+        context = self._stream.codec_context
+        if not self.is_video or context.name != "h264":
+            return False
+        return bool(getattr(self._frame, "interlaced_frame", False)) or int(context.field_order) > PROGRESSIVE
+
+    @property
     def _rate(self) -> Fraction:
         return getattr(self._stream, "average_rate", None) or UNSAID_RATE
 
@@ -177,6 +187,7 @@ class StreamProbe:
                 "delay": self._delay,
                 "ahead_ns": ahead_ns,
                 "late_ns": self._late_ns,
+                "ordered": stamps.ordered and not self._may_hold_fields,
                 "longest_ns": stamps.longest_ns or UNSAID_NS,
                 "keyframes": stamps.keyframes,
                 "keyframes_hold": self._check is None or self._check.honest,

@@ -32,9 +32,12 @@ class StreamStamps:
         """Packets that an edit list says to decode but not to show."""
         self.ahead = 0
         """How many ticks a decoding stamp comes after its presentation stamp at most."""
+        self.ordered = True
+        """Whether every packet has a presentation stamp, and decoding stamps never fall."""
         self.damaged = array("q")
         """Stamps of packets that the demuxer knows to be damaged."""
         self._has_pts = has_pts
+        self._latest_dts: int | None = None
         self._stamps = array("q")
         self._durations = array("q")
         self._sizes = array("q")
@@ -45,6 +48,10 @@ class StreamStamps:
         stamp = packet.pts if self._has_pts else dts
         self.byte_count += size
         self.keyframes += packet.is_keyframe
+        if stamp is None or (dts is not None and self._latest_dts is not None and dts < self._latest_dts):
+            self.ordered = False
+        if dts is not None:
+            self._latest_dts = dts
         if stamp is None:
             self.without_stamp += 1
             return

@@ -10,7 +10,7 @@ passed over and never decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -24,11 +24,12 @@ from ingest.decoders.av_pictures import PictureDecoder
 from ingest.decoders.av_sound import SoundDecoder
 from ingest.decoders.av_text import TextDecoder
 from ingest.errors import CannotOpen
-from ingest.recording import Cue, Decoder, Incident, Packet, Recording, Report, Track
+from ingest.recording import NO_CHOICE, Cue, Decoder, Incident, Moments, Packet, Recording, Report, Track
 from ingest.sources.av_container import Damage, decode_time_ns, open_container, packets_of
 from ingest.sources.declared_length import MAY_MISS_NS, declared_stop_ns, lacks_end_mark
-from ingest.sources.needed_packets import PREROLL_NS, must_begin_first, need_of, shown_by_ns
+from ingest.sources.needed_packets import PREROLL_NS, need_of
 from ingest.sources.open_failure import is_encrypted_matroska
+from ingest.sources.packet_choice import Chosen, must_begin_first, shown_by_ns
 from ingest.sources.sidecar import read_sidecar
 from ingest.sources.stream_probe import StreamProbe, plain_metadata
 from ingest.sources.stream_stamps import Interleaving
@@ -216,7 +217,14 @@ class VideoFile:
 
     # reading
 
-    def read(self, tracks: Sequence[Track], start_ns: int, stop_ns: int, report: Report) -> Iterator[Packet]:
+    def read(
+        self,
+        tracks: Sequence[Track],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+        moments: Mapping[str, Moments] = NO_CHOICE,
+    ) -> Iterator[Packet]:
         """Yield the packets that [start_ns, stop_ns) needs; see `Source.read`.
 
         Each track's packets come in the container's order; pictures may be held back behind sound
@@ -234,16 +242,17 @@ class VideoFile:
         self._go_before(start_ns, by_stream)
         damage = Damage()
         needs = {
-            index: need_of(track, start_ns, stop_ns, self._at_beginning) for index, track in by_stream.items()
+            index: need_of(track, start_ns, stop_ns, self._at_beginning, moments.get(track.name))
+            for index, track in by_stream.items()
         }
         for packet in self._from_here(by_stream, damage, stop_ns):
             index = packet.stream_index
-            for needed in needs[index].take(packet):
-                yield _packet(by_stream[index], needed)
+            for chosen in needs[index].take(packet):
+                yield _packet(by_stream[index], chosen)
                 self._check_turn(turn)
         for index, need in needs.items():
-            for needed in need.rest():
-                yield _packet(by_stream[index], needed)
+            for chosen in need.rest():
+                yield _packet(by_stream[index], chosen)
         for incident in damage.incidents("", start_ns, stop_ns):
             report(incident)
 
@@ -356,9 +365,11 @@ class VideoFile:
         self._at_beginning = True
 
 
-def _packet(track: Track, data: Any) -> Packet:
+def _packet(track: Track, chosen: Chosen) -> Packet:
+    data = chosen.packet
     stamp = data.pts if data.pts is not None and track.details["delay"] is None else data.dts
-    return Packet(track.name, track.start_ns if stamp is None else pts_to_ns(stamp, data.time_base), data)
+    time_ns = track.start_ns if stamp is None else pts_to_ns(stamp, data.time_base)
+    return Packet(track.name, time_ns, data, chosen.begins, chosen.shown)
 
 
 class _CuesAsTheyAre:

@@ -12,7 +12,20 @@ import pytest
 from ingest.clips import Sampling, Wish, merge_incidents, read_clips, windows_of
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import Region
-from ingest.recording import Cue, Decoder, Incident, MediaItem, Packet, Recording, Report, Rows, Source, Track
+from ingest.recording import (
+    NO_CHOICE,
+    Cue,
+    Decoder,
+    Incident,
+    MediaItem,
+    Moments,
+    Packet,
+    Recording,
+    Report,
+    Rows,
+    Source,
+    Track,
+)
 from ingest.sampling.clip import ClipMedia, PictureClip, SignalClip, TextClip, Window
 from ingest.timing import NS
 
@@ -66,7 +79,14 @@ class InMemory:
     def probe(self) -> Recording:
         return Recording("memory", tuple(self.tracks))
 
-    def read(self, tracks: Sequence[Track], start_ns: int, stop_ns: int, report: Report) -> Iterator[Packet]:
+    def read(
+        self,
+        tracks: Sequence[Track],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+        moments: Mapping[str, Moments] = NO_CHOICE,
+    ) -> Iterator[Packet]:
         self.asked = ([track.name for track in tracks], start_ns, stop_ns)
         return (packet for packet in self.packets if packet.track in self.asked[0])
 

@@ -31,7 +31,14 @@ class FakePacket:
 
 
 def track(medium: Any = "pictures", **details: Any) -> Track:
-    usual = {"counted": False, "keyframes_hold": True, "delay": None, "ahead_ns": 0, "longest_ns": 5 * NS}
+    usual = {
+        "counted": False,
+        "keyframes_hold": True,
+        "delay": None,
+        "ahead_ns": 0,
+        "longest_ns": 5 * NS,
+        "ordered": True,
+    }
     return Track(
         name=medium, medium=medium, topic="#0", codec="x", start_ns=0, stop_ns=3600 * NS, item_count=0,
         details={**usual, **details},
@@ -43,7 +50,7 @@ def needed(
 ) -> list[FakePacket]:
     need = need_of(of, start_ms * MS, stop_ms * MS, from_beginning)
     taken = [one for packet in packets for one in need.take(packet)]
-    return [*taken, *need.rest()]
+    return [chosen.packet for chosen in [*taken, *need.rest()]]
 
 
 def groups(*lengths: int) -> list[FakePacket]:
