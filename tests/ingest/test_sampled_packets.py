@@ -93,12 +93,11 @@ def decoded(chosen: Sequence[Chosen]) -> dict[int, bool]:
         packet = one.packet
         if one.begins:
             inside = set()
-        if not one.shown and packet.pts not in referred and not packet.is_keyframe:
-            continue
         whole = set(packet.refers) <= inside
-        if whole:
-            inside.add(packet.pts)
         result[packet.pts] = whole
+        passed_over = not one.shown and packet.pts not in referred and not packet.is_keyframe
+        if whole and not passed_over:
+            inside.add(packet.pts)
     return result
 
 
