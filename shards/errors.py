@@ -10,6 +10,8 @@
     ├── WrongSample           a sample that does not fit its layout
     ├── WrongPlan             a plan line or record that can't be written
     ├── UnknownName           no such layout, track or sample in this dataset
+    ├── NothingToStream       the choice of tracks, split or windows leaves no sample
+    ├── WrongState            a stream's state that belongs to another stream
     └── MissingPackage        an optional package is needed (also an `ImportError`)
 
 `FileNotFoundError`, `PermissionError` and other `OSError`s (a full disk) pass through as they are.
@@ -54,6 +56,14 @@ class WrongPlan(ShardsError):
 
 class UnknownName(ShardsError):
     """No such layout, track or sample in this dataset. The message lists what is there."""
+
+
+class NothingToStream(ShardsError):
+    """The choice of tracks, split or windows leaves no sample. The message counts what was left out."""
+
+
+class WrongState(ShardsError):
+    """A stream's state that belongs to another stream. The message says what differs."""
 
 
 class MissingPackage(ShardsError, ImportError):

@@ -1,0 +1,1 @@
+"""Training batches from datasets: exact, elastic, mixed. What users need is named in `shards`."""

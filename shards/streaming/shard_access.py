@@ -1,0 +1,210 @@
+"""The files of a dataset's shards, mapped into memory: the one place where a stream touches a disk.
+
+files = LocalFiles(folder)               where the files are: a seam, so that they may be elsewhere
+maps = ShardMaps(files, open_maps=128)
+shard = maps.open(entry)                 an `OpenShard`, of which at most 128 are kept
+shard.array(row, column)                 a view of the tar
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from shards.errors import DamagedDataset
+from shards.layout import Layout, Member
+from shards.npy import BadNpy, npy_view
+from shards.reader import Sample
+from shards.tar import BLOCK_BYTES, NAME_BYTES
+
+Array = npt.NDArray[Any]
+_NPY = int.from_bytes(b"\x93NUMPY\x01\x00", "little")
+"""The first eight bytes of every npy of ours (`shards.npy`), as one number."""
+
+
+class Files(Protocol):
+    """Where a dataset's files are."""
+
+    def path(self, name: str) -> Path:
+        """Return the local path of a file, by its name in the dataset (`shards/video-000000.tar`).
+
+        A file from elsewhere is brought here first. It stays readable while it is mapped.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Learn which files will be asked for next, most urgent first. May do nothing."""
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """A dataset in a local folder."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Return where the file is."""
+        return self.folder / name
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Do nothing: the files are here."""
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """A shard, as the dataset's table names it."""
+
+    name: str
+    layout: Layout
+    samples: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array member of a shard's samples, ready for fast reading."""
+
+    member: Member
+    offset_of: Callable[[int], int]
+    """Where in the tar the member of a row begins."""
+    size_of: Callable[[int], int]
+    """And how many bytes it has."""
+    typed: Array
+    """The whole tar as items of the member's dtype, 1-D."""
+    step_items: int
+    """Items per index of the first axis."""
+
+
+class OpenShard:
+    """One shard's tar and rows, mapped."""
+
+    def __init__(self, files: Files, entry: ShardEntry) -> None:
+        self.entry = entry
+        self.path = files.path(f"shards/{entry.name}.tar")
+        rows_path = files.path(f"shards/{entry.name}.samples.npy")
+        try:
+            self.rows = npy_view(_mapped(rows_path))
+        except BadNpy as error:
+            raise DamagedDataset(
+                f"{rows_path}: {error}; run fifth verify, and make the shard again"
+            ) from error
+        if len(self.rows) != entry.samples:
+            raise DamagedDataset(
+                f"{rows_path}: {len(self.rows)} rows for the {entry.samples} samples of the dataset's table; "
+                "run fifth verify, and make the shard again"
+            )
+        self.tar = _mapped(self.path)
+        whole = len(self.tar) // BLOCK_BYTES * BLOCK_BYTES  # a cut tar may end anywhere
+        self._bytes = np.frombuffer(self.tar, np.uint8, whole)
+        self._first_word = self._bytes.view(np.uint64).item
+        self._short = self._bytes.view(np.uint16).item
+        self._columns: dict[str, Column | None] = {}
+
+    def column(self, name: str) -> Column | None:
+        """Return an array member by its name, or None where the layout has none of that name."""
+        if name not in self._columns:
+            self._columns[name] = self._make_column(name)
+        return self._columns[name]
+
+    def _make_column(self, name: str) -> Column | None:
+        place = self.entry.layout.index_of(name)
+        if place is None:
+            return None
+        member = self.entry.layout.members[place]
+        if member.dtype is None:
+            return None
+        items = 1
+        for size in member.shape[1:]:
+            items *= size or 1
+        return Column(
+            member,
+            self.rows[f"{name}:offset"].item,
+            self.rows[f"{name}:size"].item,
+            self._bytes.view(member.dtype),
+            items,
+        )
+
+    def span(self, row: int, column: Column) -> tuple[int, int]:
+        """Return where in `column.typed` the member's items of a row begin and end.
+
+        The npy header is not parsed: its length stands in it, and dtype and shape are the layout's.
+
+        Raises:
+            DamagedDataset: no npy is there, or not all of it.
+        """
+        offset, typed = column.offset_of(row), column.typed
+        try:
+            begins = self._first_word(offset >> 3) == _NPY
+            start = offset + 10 + self._short((offset + 8) >> 1)
+        except IndexError:
+            begins, start = False, offset
+        stop = offset + column.size_of(row)
+        width = typed.itemsize
+        if not begins or stop > typed.nbytes or start > stop or (stop - start) % (width * column.step_items):
+            self._damaged(row, column.member.name)
+        return start // width, stop // width
+
+    def array(self, row: int, name: str) -> Array:
+        """Return an array member of a row, as a view with its own shape.
+
+        Raises:
+            DamagedDataset: it can't be read.
+        """
+        column = self.column(name)
+        assert column is not None, name
+        start, stop = self.span(row, column)
+        try:
+            view = npy_view(self.tar, column.offset_of(row), column.size_of(row))
+        except BadNpy:
+            self._damaged(row, name)
+        if view.size != stop - start or not column.member.fits(view.shape):
+            self._damaged(row, name)
+        return view
+
+    def sample(self, row: int) -> Sample:
+        """Return a row as a `Sample`, whose members are decoded when asked for."""
+        return Sample(self.entry.layout, self.rows[row], self.tar)
+
+    def _damaged(self, row: int, member: str) -> NoReturn:
+        header = int(self.rows[f"{self.entry.layout.members[0].name}:offset"][row]) - BLOCK_BYTES
+        key = bytes(self.tar[header : header + NAME_BYTES]).partition(b".")[0].decode("ascii", "replace")
+        raise DamagedDataset(
+            f"{self.path}: sample {key or '(unreadable key)'} (number {row}): {member} is not what was "
+            "written; run fifth verify to see what else is damaged, and make or fetch the shard again"
+        )
+
+
+class ShardMaps:
+    """Opens shards, and keeps the ones opened last."""
+
+    def __init__(self, files: Files, open_maps: int) -> None:
+        self.files = files
+        self._limit = open_maps
+        self._open: dict[str, OpenShard] = {}
+
+    def open(self, entry: ShardEntry) -> OpenShard:
+        """Return a shard, opened if it is not."""
+        shard = self._open.get(entry.name)
+        if shard is None:
+            while len(self._open) >= self._limit:
+                del self._open[next(iter(self._open))]  # arrays that still view it keep its map alive
+            shard = self._open[entry.name] = OpenShard(self.files, entry)
+        return shard
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
+def _mapped(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        try:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except ValueError as error:
+            raise DamagedDataset(f"{path}: is empty; run fifth verify, and make the shard again") from error
