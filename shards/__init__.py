@@ -1,7 +1,9 @@
 """Samples and bytes: write, verify, read. Knows neither media nor models, and imports only numpy."""
 
+from shards.condition import Condition
 from shards.errors import (
     CannotCreate,
+    CannotReshard,
     DamagedDataset,
     DatasetLocked,
     MissingPackage,
@@ -9,6 +11,7 @@ from shards.errors import (
     NotFinished,
     ShardsError,
     UnknownName,
+    WrongCondition,
     WrongLayout,
     WrongPlan,
     WrongSample,
@@ -18,12 +21,16 @@ from shards.info import dataset_info
 from shards.keys import parse_key, recording_number, sample_key
 from shards.problem import Problem
 from shards.reader import Dataset, Sample, Shard, open_dataset
+from shards.reshard import Reshaping, reshard
+from shards.splits import parse_shares, split_of
 from shards.verify import verify_dataset
 from shards.webdataset_pipeline import as_webdataset
 from shards.writer import ShardFigures, ShardWriter
 
 __all__ = [
     "CannotCreate",
+    "CannotReshard",
+    "Condition",
     "DamagedDataset",
     "Dataset",
     "DatasetFolder",
@@ -32,12 +39,14 @@ __all__ = [
     "NotADataset",
     "NotFinished",
     "Problem",
+    "Reshaping",
     "Sample",
     "Shard",
     "ShardFigures",
     "ShardWriter",
     "ShardsError",
     "UnknownName",
+    "WrongCondition",
     "WrongLayout",
     "WrongPlan",
     "WrongSample",
@@ -45,8 +54,11 @@ __all__ = [
     "dataset_info",
     "open_dataset",
     "parse_key",
+    "parse_shares",
     "recording_number",
+    "reshard",
     "sample_key",
     "shard_name",
+    "split_of",
     "verify_dataset",
 ]

@@ -10,6 +10,8 @@
     ├── WrongSample           a sample that does not fit its layout
     ├── WrongPlan             a plan line or record that can't be written
     ├── UnknownName           no such layout, track or sample in this dataset
+    ├── WrongCondition        a condition on samples that can't be read
+    ├── CannotReshard         datasets that can't be made into one
     └── MissingPackage        an optional package is needed (also an `ImportError`)
 
 `FileNotFoundError`, `PermissionError` and other `OSError`s (a full disk) pass through as they are.
@@ -54,6 +56,14 @@ class WrongPlan(ShardsError):
 
 class UnknownName(ShardsError):
     """No such layout, track or sample in this dataset. The message lists what is there."""
+
+
+class WrongCondition(ShardsError):
+    """A condition on samples that can't be read. The message shows where."""
+
+
+class CannotReshard(ShardsError):
+    """Datasets that can't be made into one. The message says what does not agree."""
 
 
 class MissingPackage(ShardsError, ImportError):

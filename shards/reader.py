@@ -90,6 +90,15 @@ class Sample:
         members = [member for member in self._layout.members if member.kind == "text"]
         return {member.field: self._bytes(member.name).decode() for member in members}
 
+    @property
+    def recording(self) -> int:
+        """The recording, as it stands in the key: `recording_number(content id)`."""
+        return int(self._row["recording"])
+
+    def raw(self, member: str) -> bytes:
+        """Return a member's bytes as they stand in the tar, by its full name."""
+        return self._bytes(member)
+
     def _span(self, member: str) -> tuple[int, int]:
         return int(self._row[f"{member}:offset"]), int(self._row[f"{member}:size"])
 
@@ -109,11 +118,12 @@ class Shard:
         self.name = name
         self.layout = layout
         self.path = folder / f"{name}.tar"
+        self.rows_path = folder / f"{name}.samples.npy"
 
     @cached_property
     def rows(self) -> Array:
         """One row per sample (`shards.sample_rows`), mapped."""
-        with self.path.with_suffix(".samples.npy").open("rb") as file:
+        with self.rows_path.open("rb") as file:
             return npy_view(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
     @cached_property
@@ -148,13 +158,13 @@ class Dataset:
         self.layouts: Mapping[str, Layout] = {
             layout["name"]: Layout.from_json(layout) for layout in self.manifest["layouts"]
         }
-        facts = file_facts(self._table("shards"))
+        facts = file_facts(self.table("shards"))
         if facts.sha256 != self.manifest["tables"]["tables/shards.jsonl"]["sha256"]:
             raise DamagedDataset(
-                f"{self._table('shards')}: not the table that the manifest names; "
+                f"{self.table('shards')}: not the table that the manifest names; "
                 "run the command that made the dataset again"
             )
-        self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self._open_shard)
+        self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self.shard)
 
     def shards(self, layout: str | None = None) -> Iterator[Shard]:
         """Yield the shards, all or of one layout, in the order of their tasks.
@@ -164,9 +174,21 @@ class Dataset:
         """
         if layout is not None:
             self._layout(layout)
-        for line in read_json_lines(self._table("shards")):
+        for line in self.shard_facts():
             if layout in (None, line["layout"]):
-                yield self._open_shard(line["name"], line["layout"])
+                yield self.shard(line["name"], line["layout"])
+
+    def shard_facts(self) -> Iterator[Json]:
+        """Yield what is known of each shard: name, layout, samples, bytes, hashes, tokens."""
+        yield from read_json_lines(self.table("shards"))
+
+    def shard(self, name: str, layout: str) -> Shard:
+        """Return the shard of this name, unread as yet.
+
+        Raises:
+            UnknownName: there is no such layout.
+        """
+        return Shard(self.path / "shards", name, self._layout(layout))
 
     def samples(self, layout: str | None = None) -> Iterator[Sample]:
         """Yield the samples, all or of one layout, in the order in which they were written."""
@@ -186,7 +208,7 @@ class Dataset:
             return nearest
         if nearest is not None:
             raise UnknownName(f"{self.path}: no sample {key}; the nearest of its recording is {nearest.key}")
-        shards = islice(read_json_lines(self._table("shards")), 3)
+        shards = islice(read_json_lines(self.table("shards")), 3)
         examples = ", ".join(line["first_key"] for line in shards) or "nothing: it has no samples"
         raise UnknownName(f"{self.path}: no sample {key!r}; it has {examples} …")
 
@@ -213,10 +235,8 @@ class Dataset:
             raise UnknownName(f"{self.path}: no layout {name!r}; it has {', '.join(self.layouts) or 'none'}")
         return self.layouts[name]
 
-    def _open_shard(self, name: str, layout: str) -> Shard:
-        return Shard(self.path / "shards", name, self._layout(layout))
-
-    def _table(self, name: str) -> Path:
+    def table(self, name: str) -> Path:
+        """Return the file of a table: `shards`, `recordings` or `failures`."""
         return self.path / "tables" / f"{name}.jsonl"
 
     def _recordings_with(self, id_prefix: str) -> Iterator[Json]:
@@ -224,7 +244,7 @@ class Dataset:
         if self.manifest["tables"]["tables/recordings.jsonl"]["bytes"] == 0:
             return
         with (
-            self._table("recordings").open("rb") as file,
+            self.table("recordings").open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as table,
         ):
             wanted = b'"id":"%b' % id_prefix.encode()

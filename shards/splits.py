@@ -1,0 +1,60 @@
+"""Which split a recording belongs to: a pure function of its content id, so that nothing leaks.
+
+All samples of a recording fall into one split, in every dataset that holds it and whatever else that
+holds. A share given later takes recordings from its neighbours only, in the order of the shares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from itertools import accumulate
+
+from shards.errors import ShardsError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Read `train=0.9,validation=0.1`.
+
+    Raises:
+        ShardsError: a name or share can't be used, or the shares are not 1 in sum.
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = math.nan
+        if not _NAME.fullmatch(name) or name in shares or not 0 < share <= 1:
+            raise ShardsError(
+                f"a split is NAME=SHARE, each name once, shares in (0, 1]; got {part.strip()!r}"
+            )
+        shares[name] = share
+    if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        raise ShardsError(f"the shares of a split must be 1 in sum; {text!r} is {sum(shares.values()):g}")
+    return shares
+
+
+def place_of(recording_id: int) -> float:
+    """Return a recording's place in [0, 1), the same everywhere.
+
+    Args:
+        recording_id: uint64, as `recording_number` gives it.
+    """
+    digest = hashlib.blake2b(recording_id.to_bytes(8, "little"), digest_size=8, person=b"fifth-split")
+    return int.from_bytes(digest.digest(), "little") / 2**64
+
+
+def split_of(recording_id: int, shares: Mapping[str, float]) -> str:
+    """Return the name of the split that a recording belongs to."""
+    place = place_of(recording_id)
+    names = list(shares)
+    for name, end in zip(names, accumulate(shares.values()), strict=True):
+        if place < end:
+            return name
+    return names[-1]
