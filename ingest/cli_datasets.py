@@ -68,3 +68,20 @@ def _with_samples(info: dict[str, Any]) -> int:
 @click.group()
 def export() -> None:
     """Write a dataset in another format."""
+
+
+@export.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--shard-mb", type=int, default=64, show_default=True, help="Bytes of a shard, about, in MiB.")
+@speaks
+def mds(dataset: Path, out: Path, shard_mb: int) -> None:
+    """Write DATASET for MosaicML Streaming: OUT/LAYOUT is an MDS folder for each layout.
+
+    \b
+    fifth export mds dataset/ exported/
+    """
+    from shards import export_mds
+
+    for layout, samples in export_mds(dataset, out, shard_mb).items():
+        click.echo(f"{out / layout}: {samples} samples")

@@ -19,6 +19,7 @@ from shards.errors import (
 from shards.folder import DatasetFolder, shard_name
 from shards.info import dataset_info
 from shards.keys import parse_key, recording_number, sample_key
+from shards.mds import export_mds
 from shards.problem import Problem
 from shards.reader import Dataset, Sample, Shard, open_dataset
 from shards.reshard import Reshaping, reshard
@@ -52,6 +53,7 @@ __all__ = [
     "WrongSample",
     "as_webdataset",
     "dataset_info",
+    "export_mds",
     "open_dataset",
     "parse_key",
     "parse_shares",
