@@ -3,6 +3,7 @@
 from shards.condition import Condition
 from shards.errors import (
     CannotCreate,
+    CannotFetch,
     CannotReshard,
     DamagedDataset,
     DatasetLocked,
@@ -22,6 +23,7 @@ from shards.keys import parse_key, recording_number, sample_key
 from shards.mds import export_mds
 from shards.problem import Problem
 from shards.reader import Dataset, Sample, Shard, open_dataset
+from shards.remote.options import RemoteOptions
 from shards.reshard import Reshaping, reshard
 from shards.splits import parse_shares, split_of
 from shards.verify import verify_dataset
@@ -30,6 +32,7 @@ from shards.writer import ShardFigures, ShardWriter
 
 __all__ = [
     "CannotCreate",
+    "CannotFetch",
     "CannotReshard",
     "Condition",
     "DamagedDataset",
@@ -40,6 +43,7 @@ __all__ = [
     "NotADataset",
     "NotFinished",
     "Problem",
+    "RemoteOptions",
     "Reshaping",
     "Sample",
     "Shard",

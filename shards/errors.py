@@ -12,6 +12,7 @@
     ├── UnknownName           no such layout, track or sample in this dataset
     ├── WrongCondition        a condition on samples that can't be read
     ├── CannotReshard         datasets that can't be made into one
+    ├── CannotFetch           a file of a remote dataset can't be had
     └── MissingPackage        an optional package is needed (also an `ImportError`)
 
 `FileNotFoundError`, `PermissionError` and other `OSError`s (a full disk) pass through as they are.
@@ -64,6 +65,10 @@ class WrongCondition(ShardsError):
 
 class CannotReshard(ShardsError):
     """Datasets that can't be made into one. The message says what does not agree."""
+
+
+class CannotFetch(ShardsError):
+    """A file of a remote dataset can't be had, however often it was tried. The message has the last cause."""
 
 
 class MissingPackage(ShardsError, ImportError):

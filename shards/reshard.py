@@ -161,7 +161,7 @@ class _Job:
         ]
         self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self._open_shard)
         self._names: list[list[tuple[str, str]]] = [
-            [(facts["name"], facts["layout"]) for facts in d.shard_facts()] for d in datasets
+            [(facts["name"], facts["layout"]) for facts in d.shard_lines()] for d in datasets
         ]
 
     def configuration(self, split: str) -> Json:

@@ -267,7 +267,7 @@ class Order:
 def sources_of(datasets: Sequence[Dataset]) -> Iterator[tuple[int, int, Json]]:
     """Yield the number of the dataset, of the shard in it, and the shard's facts, for every shard."""
     for source, dataset in enumerate(datasets):
-        for number, facts in enumerate(dataset.shard_facts()):
+        for number, facts in enumerate(dataset.shard_lines()):
             yield source, number, facts
 
 
