@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from fractions import Fraction
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-FAILED, WRONG_USE, WITH_FAILURES, INTERRUPTED = 1, 2, 3, 130
-Command = TypeVar("Command", bound=Callable[..., Any])
+from ingest.cli_datasets import export, reshard
+from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -54,52 +52,6 @@ class SignalRate(Rate):
     ) -> Fraction | None:
         """Read `native` as None."""
         return None if value in (None, "native") else super().convert(value, param, ctx)
-
-
-def speaks(command: Command) -> Command:
-    """Turn errors into one clear line and the right exit code; never a traceback for a user's mistake."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (BrokenPipeError, click.ClickException, click.exceptions.Exit):
-            raise
-        except KeyboardInterrupt:
-            fail("stopped; what is finished stays. Run the same command again to go on.", INTERRUPTED)
-        except Exception as error:
-            code = exit_code_of(error)
-            if code is None:
-                raise
-            fail(_words(error), code)
-
-    return run  # type: ignore[return-value]
-
-
-def _words(error: Exception) -> str:
-    """Return an error's message, without the number that Python puts before those of the system."""
-    if isinstance(error, OSError) and error.strerror and not error.filename:
-        return error.strerror
-    return str(error)
-
-
-def exit_code_of(error: Exception) -> int | None:
-    """Return the exit code for an error that a user can do something about; None for a bug of ours."""
-    from encoders.errors import EncodersError
-    from ingest.errors import IngestError, WrongUse
-    from shards.errors import ShardsError
-
-    if isinstance(error, WrongUse):
-        return WRONG_USE
-    if isinstance(error, (IngestError, ShardsError, EncodersError, OSError)):
-        return FAILED
-    return None
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Say what is wrong and end."""
-    click.echo(f"fifth: {message}", err=True)
-    sys.exit(code)
 
 
 def check_islands() -> None:
@@ -436,3 +388,7 @@ def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
     found = measure_encoders(measure, seconds) if measure else list_encoders()
     table = quality_table if measure else encoders_table
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else table(found))
+
+
+main.add_command(reshard)
+main.add_command(export)

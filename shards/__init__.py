@@ -1,7 +1,10 @@
 """Samples and bytes: write, verify, read. Knows neither media nor models, and imports only numpy."""
 
+from shards.condition import Condition
 from shards.errors import (
     CannotCreate,
+    CannotFetch,
+    CannotReshard,
     DamagedDataset,
     DatasetLocked,
     MissingPackage,
@@ -10,6 +13,7 @@ from shards.errors import (
     NothingToStream,
     ShardsError,
     UnknownName,
+    WrongCondition,
     WrongLayout,
     WrongPlan,
     WrongSample,
@@ -18,8 +22,12 @@ from shards.errors import (
 from shards.folder import DatasetFolder, shard_name
 from shards.info import dataset_info
 from shards.keys import parse_key, recording_number, sample_key
+from shards.mds import export_mds
 from shards.problem import Problem
 from shards.reader import Dataset, Sample, Shard, open_dataset
+from shards.remote.options import RemoteOptions
+from shards.reshard import Reshaping, reshard
+from shards.splits import parse_shares, split_of
 from shards.streaming.batch import Batch
 from shards.streaming.item import StreamSample
 from shards.streaming.token_dataset import TokenDataset
@@ -32,6 +40,9 @@ from shards.writer import ShardFigures, ShardWriter
 __all__ = [
     "Batch",
     "CannotCreate",
+    "CannotFetch",
+    "CannotReshard",
+    "Condition",
     "DamagedDataset",
     "Dataset",
     "DatasetFolder",
@@ -41,6 +52,8 @@ __all__ = [
     "NotFinished",
     "NothingToStream",
     "Problem",
+    "RemoteOptions",
+    "Reshaping",
     "Sample",
     "Shard",
     "ShardFigures",
@@ -51,16 +64,21 @@ __all__ = [
     "TokenStream",
     "UnknownName",
     "Vocabulary",
+    "WrongCondition",
     "WrongLayout",
     "WrongPlan",
     "WrongSample",
     "WrongState",
     "as_webdataset",
     "dataset_info",
+    "export_mds",
     "open_dataset",
     "parse_key",
+    "parse_shares",
     "recording_number",
+    "reshard",
     "sample_key",
     "shard_name",
+    "split_of",
     "verify_dataset",
 ]

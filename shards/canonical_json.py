@@ -59,10 +59,13 @@ def json_page(value: Any) -> bytes:
 
 
 def _page(value: Any, depth: int) -> str:
-    flat = _SPACED.encode(value)
     numbers = isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
-    if numbers or not isinstance(value, dict | list) or len(flat) + depth <= _PAGE_WIDTH:
-        return flat
+    if numbers or not isinstance(value, dict | list):
+        return _SPACED.encode(value)
+    if _room_behind(value, _PAGE_WIDTH - depth) >= 0:  # else no need to write it out on every level
+        flat = _SPACED.encode(value)
+        if len(flat) + depth <= _PAGE_WIDTH:
+            return flat
     margin = "\n" + " " * (depth + 1)
     if isinstance(value, list):
         items = [_page(item, depth + 1) for item in value]
@@ -70,6 +73,23 @@ def _page(value: Any, depth: int) -> str:
         items = [f"{_SPACED.encode(key)}: {_page(value[key], depth + 1)}" for key in sorted(value)]
     body = margin + f",{margin}".join(items) + "\n" + " " * depth
     return f"[{body}]" if isinstance(value, list) else f"{{{body}}}"
+
+
+def _room_behind(value: Any, room: int) -> int:
+    """Return how many characters of a line are left behind a value, at the most; negative: it is too long."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            room = _room_behind(item, room - len(str(key)) - 4)
+            if room < 0:
+                break
+        return room
+    if isinstance(value, list):
+        for item in value:
+            room = _room_behind(item, room - 2)
+            if room < 0:
+                break
+        return room
+    return room - (len(value) + 2 if isinstance(value, str) else 1)
 
 
 def read_json(path: Path) -> dict[str, Any]:

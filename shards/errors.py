@@ -12,6 +12,9 @@
     ├── UnknownName           no such layout, track or sample in this dataset
     ├── NothingToStream       the choice of tracks, split or windows leaves no sample
     ├── WrongState            a stream's state that belongs to another stream
+    ├── WrongCondition        a condition on samples that can't be read
+    ├── CannotReshard         datasets that can't be made into one
+    ├── CannotFetch           a file of a remote dataset can't be had
     └── MissingPackage        an optional package is needed (also an `ImportError`)
 
 `FileNotFoundError`, `PermissionError` and other `OSError`s (a full disk) pass through as they are.
@@ -64,6 +67,18 @@ class NothingToStream(ShardsError):
 
 class WrongState(ShardsError):
     """A stream's state that belongs to another stream. The message says what differs."""
+
+
+class WrongCondition(ShardsError):
+    """A condition on samples that can't be read. The message shows where."""
+
+
+class CannotReshard(ShardsError):
+    """Datasets that can't be made into one. The message says what does not agree."""
+
+
+class CannotFetch(ShardsError):
+    """A file of a remote dataset can't be had, however often it was tried. The message has the last cause."""
 
 
 class MissingPackage(ShardsError, ImportError):

@@ -20,11 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from shards.canonical_json import read_json_lines
+from shards.dataset_files import Files, LocalFiles, files_of
 from shards.errors import DamagedDataset, UnknownName
+from shards.folder import MANIFEST
 from shards.keys import parse_key
 from shards.layout import Layout
 from shards.manifest import file_facts, read_manifest
 from shards.npy import npy_view
+from shards.remote.options import RemoteOptions
 from shards.tar import BLOCK_BYTES, NAME_BYTES
 
 Array = npt.NDArray[Any]
@@ -90,6 +93,15 @@ class Sample:
         members = [member for member in self._layout.members if member.kind == "text"]
         return {member.field: self._bytes(member.name).decode() for member in members}
 
+    @property
+    def recording(self) -> int:
+        """The recording, as it stands in the key: `recording_number(content id)`."""
+        return int(self._row["recording"])
+
+    def raw(self, member: str) -> bytes:
+        """Return a member's bytes as they stand in the tar, by its full name."""
+        return self._bytes(member)
+
     def _span(self, member: str) -> tuple[int, int]:
         return int(self._row[f"{member}:offset"]), int(self._row[f"{member}:size"])
 
@@ -105,20 +117,32 @@ class Sample:
 class Shard:
     """One shard, mapped into memory when it is first read."""
 
-    def __init__(self, folder: Path, name: str, layout: Layout) -> None:
+    def __init__(self, files: Files, name: str, layout: Layout) -> None:
         self.name = name
         self.layout = layout
-        self.path = folder / f"{name}.tar"
+        self._files = files
+
+    @property
+    def path(self) -> Path:
+        """Where the tar is, here."""
+        return self._files.path(f"shards/{self.name}.tar")
+
+    @property
+    def rows_path(self) -> Path:
+        """Where the rows are, here."""
+        return self._files.path(f"shards/{self.name}.samples.npy")
 
     @cached_property
     def rows(self) -> Array:
         """One row per sample (`shards.sample_rows`), mapped."""
-        with self.path.with_suffix(".samples.npy").open("rb") as file:
-            return npy_view(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        return npy_view(self._mapped(".samples.npy"))
 
     @cached_property
     def _tar(self) -> memoryview:
-        with self.path.open("rb") as file:
+        return self._mapped(".tar")
+
+    def _mapped(self, ending: str) -> memoryview:
+        with self._files.open(f"shards/{self.name}{ending}") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def __len__(self) -> int:
@@ -135,26 +159,36 @@ class Shard:
 class Dataset:
     """A finished dataset, opened for reading."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, remote: RemoteOptions | None = None) -> None:
         """Read the manifest, and check that the table of shards is the one it names.
+
+        Args:
+            path: a folder, or an address for fsspec: `https://…`, `s3://…`, `gs://…`, `hf://…`.
+            remote: how an address is read.
 
         Raises:
             FileNotFoundError: no such folder.
             NotADataset: no dataset is there, or none that was finished.
             DamagedDataset: manifest or table is not what was written.
+            CannotFetch: an address can't be read.
+            MissingPackage: what reads such addresses is not installed.
         """
-        self.path = Path(path)
+        self.files: Files = files_of(path, remote)
+        self.path = self.files.folder
+        if not isinstance(self.files, LocalFiles):
+            for name in (MANIFEST, f"{MANIFEST}.sha256"):
+                self.files.path(name)
         self.manifest: Json = read_manifest(self.path)
         self.layouts: Mapping[str, Layout] = {
             layout["name"]: Layout.from_json(layout) for layout in self.manifest["layouts"]
         }
-        facts = file_facts(self._table("shards"))
+        facts = file_facts(self.table("shards"))
         if facts.sha256 != self.manifest["tables"]["tables/shards.jsonl"]["sha256"]:
             raise DamagedDataset(
-                f"{self._table('shards')}: not the table that the manifest names; "
+                f"{self.table('shards')}: not the table that the manifest names; "
                 "run the command that made the dataset again"
             )
-        self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self._open_shard)
+        self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self.shard)
 
     def shard_lines(self) -> Iterator[Json]:
         """Yield the lines of the table of shards: name, layout, samples, bytes, sha256, tokens …"""
@@ -168,9 +202,21 @@ class Dataset:
         """
         if layout is not None:
             self._layout(layout)
-        for line in read_json_lines(self._table("shards")):
+        for line in self.shard_lines():
             if layout in (None, line["layout"]):
-                yield self._open_shard(line["name"], line["layout"])
+                yield self.shard(line["name"], line["layout"])
+
+    def shard_lines(self) -> Iterator[Json]:
+        """Yield what is known of each shard: name, layout, samples, bytes, hashes, tokens."""
+        yield from read_json_lines(self.table("shards"))
+
+    def shard(self, name: str, layout: str) -> Shard:
+        """Return the shard of this name, unread as yet.
+
+        Raises:
+            UnknownName: there is no such layout.
+        """
+        return Shard(self.files, name, self._layout(layout))
 
     def samples(self, layout: str | None = None) -> Iterator[Sample]:
         """Yield the samples, all or of one layout, in the order in which they were written."""
@@ -190,7 +236,7 @@ class Dataset:
             return nearest
         if nearest is not None:
             raise UnknownName(f"{self.path}: no sample {key}; the nearest of its recording is {nearest.key}")
-        shards = islice(read_json_lines(self._table("shards")), 3)
+        shards = islice(read_json_lines(self.table("shards")), 3)
         examples = ", ".join(line["first_key"] for line in shards) or "nothing: it has no samples"
         raise UnknownName(f"{self.path}: no sample {key!r}; it has {examples} …")
 
@@ -217,18 +263,16 @@ class Dataset:
             raise UnknownName(f"{self.path}: no layout {name!r}; it has {', '.join(self.layouts) or 'none'}")
         return self.layouts[name]
 
-    def _open_shard(self, name: str, layout: str) -> Shard:
-        return Shard(self.path / "shards", name, self._layout(layout))
-
-    def _table(self, name: str) -> Path:
-        return self.path / "tables" / f"{name}.jsonl"
+    def table(self, name: str) -> Path:
+        """Return the file of a table: `shards`, `recordings` or `failures`."""
+        return self.files.path(f"tables/{name}.jsonl")
 
     def _recordings_with(self, id_prefix: str) -> Iterator[Json]:
         """Yield the lines of the recordings whose content id begins so; the table is not parsed."""
         if self.manifest["tables"]["tables/recordings.jsonl"]["bytes"] == 0:
             return
         with (
-            self._table("recordings").open("rb") as file,
+            self.table("recordings").open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as table,
         ):
             wanted = b'"id":"%b' % id_prefix.encode()
@@ -241,6 +285,6 @@ class Dataset:
                 at = table.find(wanted, table.tell())
 
 
-def open_dataset(path: Path | str) -> Dataset:
-    """Open a finished dataset for reading. Raises what `Dataset` raises."""
-    return Dataset(path)
+def open_dataset(path: Path | str, remote: RemoteOptions | None = None) -> Dataset:
+    """Open a finished dataset for reading, by its folder or address. Raises what `Dataset` raises."""
+    return Dataset(path, remote)

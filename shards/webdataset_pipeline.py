@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from shards.dataset_files import LocalFiles
 from shards.errors import MissingPackage, ShardsError
 from shards.npy import npy_view
 from shards.reader import open_dataset
@@ -26,7 +27,7 @@ def as_webdataset(path: Path | str, layout: str | None = None, **options: Any) -
         MissingPackage: `webdataset` is not installed.
         NotADataset: no finished dataset is there.
         UnknownName: there is no such layout.
-        ShardsError: the folder's path holds a `?` or `#`.
+        ShardsError: the folder's path holds a `?` or `#`, or is an address.
     """
     try:
         import webdataset
@@ -34,6 +35,8 @@ def as_webdataset(path: Path | str, layout: str | None = None, **options: Any) -
         raise MissingPackage("webdataset is not installed; pip install webdataset") from error
 
     dataset = open_dataset(path)
+    if not isinstance(dataset.files, LocalFiles):
+        raise ShardsError(f"{path}: webdataset reads remote shards by itself; give it their addresses")
     shards = [str(shard.path) for shard in dataset.shards(layout)]
     if set("?#") & set(str(path)):
         raise ShardsError(f"{path}: webdataset cuts a path at ? and #; rename the folder, or link to it")

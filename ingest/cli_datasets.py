@@ -1,0 +1,87 @@
+"""The commands that make datasets of datasets: `fifth reshard` and `fifth export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ingest.cli_errors import speaks
+
+quiet_option = click.option("--quiet", is_flag=True, help="Say nothing on the way.")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--shuffle", is_flag=True, help="Put all samples of a layout in random order.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random order.")
+@click.option("--shard-mb", type=int, default=512, show_default=True, help="Most bytes of a shard, in MiB.")
+@click.option("--tracks", multiple=True, metavar="GLOB", help="Keep only tracks that match.")
+@click.option("--where", default="", metavar="CONDITION", help="Keep only samples that fit.")
+@click.option("--split", default="", metavar="NAME=SHARE,...", help="One dataset per split, by recording.")
+@quiet_option
+@speaks
+def reshard(paths: tuple[Path, ...], quiet: bool, **options: Any) -> None:
+    """Write datasets anew as OUT (the last of PATHS): shuffled, merged, filtered, split.
+
+    Samples stay as they are, with their provenance. Safe to run again. With --split, OUT/NAME is a dataset
+    of its own for each NAME, and all samples of a recording are in one.
+
+    A CONDITION compares recording, layout, id, seconds, start, tokens, tokens.TRACK, valid.TRACK or json.PATH
+    with numbers or quoted texts: == != < <= > >=, ~ for globs; and, or, not, brackets.
+
+    \b
+    fifth reshard dataset/ shuffled/ --shuffle --seed 7
+    fifth reshard monday/ tuesday/ week/ --shuffle --split train=0.9,validation=0.1
+    fifth reshard dataset/ long/ --where "seconds >= 2 and recording ~ 'arm_*'" --tracks "camera*,state"
+    """
+    from ingest.errors import WrongUse
+    from shards import Reshaping, WrongCondition, dataset_info, parse_shares
+    from shards import reshard as write_anew
+
+    if len(paths) < 2:
+        raise WrongUse("reshard takes at least one DATASET and the folder OUT to write")
+    globs = tuple(glob for given in options["tracks"] for glob in given.split(","))
+    try:
+        reshaping = Reshaping(
+            shuffle=options["shuffle"],
+            seed=options["seed"],
+            shard_mb=options["shard_mb"],
+            tracks=globs,
+            where=options["where"],
+            split=parse_shares(options["split"]) if options["split"] else {},
+        )
+    except WrongCondition as error:
+        raise WrongUse(f"--where: {error}") from error
+    say = (lambda line: None) if quiet else (lambda line: click.echo(f"fifth: {line}", err=True))
+    for folder in write_anew(paths[:-1], paths[-1], reshaping, say):
+        info = dataset_info(folder.path)
+        size = f"{info['bytes'] / 1e6:.1f} MB in {len(info['shards'])} shards"
+        click.echo(f"{folder.path}: {info['samples']} samples of {_with_samples(info)} recordings, {size}")
+
+
+def _with_samples(info: dict[str, Any]) -> int:
+    return sum(entry["samples"] > 0 for entry in info["per_recording"])
+
+
+@click.group()
+def export() -> None:
+    """Write a dataset in another format."""
+
+
+@export.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--shard-mb", type=int, default=64, show_default=True, help="Bytes of a shard, about, in MiB.")
+@speaks
+def mds(dataset: Path, out: Path, shard_mb: int) -> None:
+    """Write DATASET for MosaicML Streaming: OUT/LAYOUT is an MDS folder for each layout.
+
+    \b
+    fifth export mds dataset/ exported/
+    """
+    from shards import export_mds
+
+    for layout, samples in export_mds(dataset, out, shard_mb).items():
+        click.echo(f"{out / layout}: {samples} samples")

@@ -1,0 +1,152 @@
+"""The files of a remote dataset, by their names in it; each is checked against the hash it must have.
+
+What must be is known from the dataset itself: `fifth.json.sha256` names the manifest, the manifest its
+tables, the table of shards each shard's tar, index and rows. A dataset that changes has another manifest,
+and so another folder in the cache: nothing old is ever taken for new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from shards.canonical_json import parse_json, read_json_lines
+from shards.errors import CannotFetch, DamagedDataset, NotADataset
+from shards.folder import MANIFEST
+from shards.remote.cache import Cache
+from shards.remote.options import RemoteOptions
+from shards.remote.prefetch import Prefetcher
+from shards.remote.transfer import Expected, Transfer
+
+_HASH_LINE = re.compile(rb"([0-9a-f]{64})  fifth\.json\n")
+_SHARDS = "tables/shards.jsonl"
+
+
+class RemoteFiles:
+    """The files of one remote dataset. Fits `Files` of `shards.streaming`; may be sent to other processes."""
+
+    def __init__(self, url: str, options: RemoteOptions | None = None) -> None:
+        """Fetch the manifest.
+
+        Raises:
+            NotADataset: no finished dataset is there.
+            DamagedDataset: the manifest is not the one whose hash stands beside it.
+            CannotFetch: it can't be had.
+            MissingPackage: what reads such addresses is not installed.
+        """
+        self.options = options or RemoteOptions()
+        self.url = url.rstrip("/")
+        self._transfer = Transfer(url, self.options)
+        hash_file = self._manifest_hash()
+        self._sha256 = hash_file[:64].decode()
+        self._cache = Cache(self.options.cache_folder, self.options.cache_bytes)
+        self.folder = self.options.cache_folder / self._sha256[:32]
+        """Where the files lie once they are here."""
+        self._small = {f"{MANIFEST}.sha256": hash_file}
+        self._prefetch: tuple[int, Prefetcher] | None = None
+
+    def _manifest_hash(self) -> bytes:
+        try:
+            data = self._transfer.whole(f"{MANIFEST}.sha256")
+        except FileNotFoundError as error:
+            raise NotADataset(f"{self.url}: no finished dataset (it has no {MANIFEST}.sha256)") from error
+        if not _HASH_LINE.fullmatch(data):
+            raise DamagedDataset(f"{self.url}/{MANIFEST}.sha256: not what was written; copy it there again")
+        return data
+
+    def path(self, name: str) -> Path:
+        """Return where a file is, after it was brought there. It may be removed when room is needed.
+
+        Raises:
+            FileNotFoundError: the dataset names no such file, or it is not there.
+            DamagedDataset: it comes damaged again and again.
+            CannotFetch: it can't be had.
+        """
+        self.open(name).close()
+        return self.folder / name
+
+    def open(self, name: str) -> BinaryIO:
+        """Return a file, opened for reading; it stays while it is open or mapped. Raises what `path` does."""
+        if self._prefetch is not None:
+            self._prefetcher().take(name)
+        size_bytes, write = self._recipe(name)
+        return self._cache.open(f"{self.folder.name}/{name}", size_bytes, write)
+
+    def expect(self, names: Sequence[str]) -> None:
+        """Begin to fetch what will be asked for next, most urgent first, `prefetch` files at a time.
+
+        Errors are kept for the one who asks for the file.
+        """
+        if self.options.prefetch:
+            here = self.folder.name
+            self._prefetcher().expect([n for n in names if not self._cache.has(f"{here}/{n}")])
+
+    def _fetch(self, name: str) -> None:
+        size_bytes, write = self._recipe(name)
+        self._cache.open(f"{self.folder.name}/{name}", size_bytes, write).close()
+
+    def _prefetcher(self) -> Prefetcher:
+        """Return this process's prefetcher: a fork has none of its parent's threads."""
+        if self._prefetch is None or self._prefetch[0] != os.getpid():
+            self._prefetch = (os.getpid(), Prefetcher(self._fetch, self.options.prefetch))
+        return self._prefetch[1]
+
+    def _recipe(self, name: str) -> tuple[int, Any]:
+        """Return a file's size, and what writes it."""
+        if name == MANIFEST:
+            self._small[name] = self._manifest
+        if name in self._small:
+            data = self._small[name]
+            return len(data), lambda file: file.write(data)
+        expected = self._tables.get(name) or self._shard_files.get(name)
+        if expected is None:
+            raise FileNotFoundError(f"{self.url}: the dataset names no file {name}")
+
+        def write(file: BinaryIO) -> None:
+            try:
+                self._transfer.copy(name, expected, file)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f"{self.url}/{name}: is missing, though the dataset names it; copy it there again"
+                ) from error
+            except PermissionError as error:
+                raise CannotFetch(
+                    f"{self.url}/{name}: may not be read ({error}); check credentials"
+                ) from error
+
+        return expected.size_bytes, write
+
+    @cached_property
+    def _manifest(self) -> bytes:
+        for _ in range(3):
+            data = self._transfer.whole(MANIFEST)
+            if hashlib.sha256(data).hexdigest() == self._sha256:
+                return data
+        raise DamagedDataset(
+            f"{self.url}/{MANIFEST}: not the file whose hash stands in {MANIFEST}.sha256; "
+            "copy both there again"
+        )
+
+    @cached_property
+    def _tables(self) -> dict[str, Expected]:
+        tables = parse_json(self._manifest, self.folder / MANIFEST)["tables"]
+        return {name: Expected(facts["bytes"], facts["sha256"]) for name, facts in tables.items()}
+
+    @cached_property
+    def _shard_files(self) -> dict[str, Expected]:
+        found = {}
+        with self.open(_SHARDS):  # in use while it is read
+            for line in read_json_lines(self.folder / _SHARDS):
+                base = f"shards/{line['name']}"
+                found[f"{base}.tar"] = Expected(line["bytes"], line["sha256"])
+                found[f"{base}.tar.idx"] = Expected(8 * (line["samples"] + 1), line["idx_sha256"])
+                found[f"{base}.samples.npy"] = Expected(line["samples_bytes"], line["samples_sha256"])
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_prefetch": None}
