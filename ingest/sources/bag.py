@@ -168,11 +168,19 @@ class BagSource:
         topic, message_type = self._topic(track), self._type(track)
         if track.medium == "sound":
             return SoundReader(track, topic, message_type, start_ns, stop_ns, report)
+        if "video" in track.details:
+            from ingest.sources.bag_video import VideoReader
+
+            return VideoReader(track, topic, message_type, start_ns, stop_ns)
         return TrackReader(track, topic, message_type, start_ns, stop_ns)
 
     def decoder(self, track: Track) -> Decoder:
         """See `Source`."""
         message_type = self._type(track)
+        if "video" in track.details:
+            from ingest.sources.bag_video import video_decoder
+
+            return video_decoder(track, message_type)
         if track.medium == "pictures":
             return RosPictures(message_type.deserialize)
         if track.medium == "sound":

@@ -29,7 +29,7 @@ from ingest.sources.bag_plans import (
     plan_for,
 )
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Storage
-from ingest.sources.bag_topics import Topic, info_topics, is_sound, left_out
+from ingest.sources.bag_topics import Topic, info_topics, is_sound, is_video, left_out
 from ingest.sources.bag_types import AnyType, find_type
 
 RECOGNITION_MESSAGES = 64
@@ -141,6 +141,10 @@ class Planner:
         if is_sound(topic.channel.type_name):
             sound = self._sound_format(topic, message_type, first)
             return SoundPlan(topic, message_type, sound) if sound else UnknownSoundPlan(topic, message_type)
+        if is_video(topic.channel.type_name):
+            from ingest.sources.bag_video import VideoPlan
+
+            return VideoPlan(topic, message_type)
         return plan_for(topic, message_type)
 
     def _sound_format(self, topic: Topic, message_type: AnyType, first: Message) -> SoundFormat | None:

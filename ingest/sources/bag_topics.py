@@ -27,8 +27,9 @@ begins with `cmd`: the robot goes on doing what it was told last."""
 VIDEO_TYPES = (
     COMPRESSED_VIDEO,
     "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
-    "theora_image_transport/msg/Packet",
+    "ffmpeg_image_transport/msg/FFMPEGPacket",
 )
+UNREAD_VIDEO_TYPES = ("theora_image_transport/msg/Packet",)
 OTHER_TYPES = {
     "sensor_msgs/msg/PointCloud2": "point clouds",
     "sensor_msgs/msg/PointCloud": "point clouds",
@@ -68,11 +69,16 @@ class Topic:
 def left_out(type_name: str) -> tuple[Severity, str] | None:
     """Return severity and cause for types that are left out by name; None for all others."""
     plain = type_name.replace("/msg/", "/")
-    if well_known(type_name) in VIDEO_TYPES:
-        return "failure", f"compressed video ({plain}) is not read yet"
+    if type_name in UNREAD_VIDEO_TYPES:
+        return "failure", f"compressed video ({plain}) is not read"
     if (kind := OTHER_TYPES.get(well_known(type_name))) is not None:
         return "note", f"{kind} ({plain}) are left out"
     return None
+
+
+def is_video(type_name: str) -> bool:
+    """Return whether a type is compressed video that we read."""
+    return well_known(type_name) in VIDEO_TYPES
 
 
 def is_sound(type_name: str) -> bool:

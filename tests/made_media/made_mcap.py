@@ -131,3 +131,25 @@ def protobuf_classes(package: str, types: Mapping[str, Sequence[Field]]) -> tupl
     found = {name: pool.FindMessageTypeByName(f"{package}.{name}") for name in types}
     classes = {name: message_factory.GetMessageClass(type_) for name, type_ in found.items()}
     return bytes(files.SerializeToString()), classes
+
+
+def cdr_packet(stamp_ns: int, encoding: str, data: bytes) -> bytes:
+    """Return an `FFMPEGPacket` as CDR: little-endian, every number aligned to its own size."""
+    out = bytearray(struct.pack("<iI", stamp_ns // 1_000_000_000, stamp_ns % 1_000_000_000))
+
+    def add(form: str, value: Any) -> None:
+        out.extend(b"\0" * (-len(out) % struct.calcsize(form)) + struct.pack(f"<{form}", value))
+
+    def add_text(text: str) -> None:
+        add("I", len(text) + 1)
+        out.extend(text.encode() + b"\0")
+
+    add_text("camera")
+    add("i", 160)
+    add("i", 96)
+    add_text(encoding)
+    add("Q", 0)
+    add("B", 0)
+    add("B", 0)
+    add("I", len(data))
+    return b"\0\1\0\0" + bytes(out) + data
