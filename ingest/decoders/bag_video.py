@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import Any
 
 import av
-from av.video.reformatter import VideoReformatter
 
+from ingest.decoders.av_conversion import Converter
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.decoders.av_pictures import AvPicture
 from ingest.decoders.h264_numbers import FrameNumbers
@@ -56,7 +56,7 @@ class BagVideo:
         self._codec = codec
         self._parameters = parameters
         self._deserialize = deserialize
-        self._reformatter = VideoReformatter()
+        self._converter = Converter()
         self._context: Any = None
         self._waiting: list[int] = []
         """Times of the packets whose pictures have not come yet."""
@@ -129,7 +129,7 @@ class BagVideo:
             earlier = sum(time_ns < frame.pts for time_ns in self._waiting)
             self._waiting = [time_ns for time_ns in self._waiting if time_ns > frame.pts]
             missing += earlier
-            self._ready.append(AvPicture(frame.pts, frame, self._reformatter))
+            self._ready.append(AvPicture(frame.pts, frame, self._converter))
         if missing:
             raise CannotDecode(
                 f"{missing} pictures do not decode: what they build on is lost, or they are out of order"
