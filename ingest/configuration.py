@@ -137,9 +137,9 @@ class Configuration:
         return tuple(TrackMap.parse(text) for text in self.data["map"])
 
     def fit_for(self, kind: str) -> Fit:
-        """Return how pictures of a `media` file or a `bag` are fitted."""
+        """Return how pictures of a `media` file, a `bag` or an `episode` are fitted."""
         fit: Fit | None = None if self.data["fit"] == "auto" else self.data["fit"]
-        return fit or ("pad" if kind == "bag" else "crop")
+        return fit or ("crop" if kind == "media" else "pad")
 
     def sampling(self, kind: str) -> Sampling:
         """Return how tracks are sampled."""

@@ -1,7 +1,8 @@
 """The content id of a recording: what it is, whatever it is called.
 
 Up to 16 MiB: sha256 of the whole file. Above: sha256 of the size and of 64 blocks spread over the file,
-both ends included. Several files (a bag folder) are hashed in order, each with its own id.
+both ends included. Several files (a bag folder) are hashed in order, each with its own id; an episode is the
+id of its files and its index.
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ BLOCKS = 64
 BLOCK_BYTES = 64 * 1024
 
 
-def content_id(paths: Sequence[Path]) -> str:
-    """Return the content id of a recording's files in their order: 64 hex digits."""
+def content_id(paths: Sequence[Path], episode: int | None = None) -> str:
+    """Return the content id of a recording's files in their order: 64 hex digits.
+
+    Args:
+        paths: the files.
+        episode: its index where the files may hold several recordings.
+    """
     ids = [_file_id(path) for path in paths]
+    if episode is not None:
+        ids.append(f"episode {episode}")
     if len(ids) == 1:
         return ids[0]
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()

@@ -8,7 +8,6 @@ files left out, links followed once. What can't be read costs itself and no more
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +17,10 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from ingest.errors import CannotOpen
 from ingest.media_signatures import MEDIA_ENDINGS, has_media_signature
 from ingest.sources.bag_files import METADATA, BagGroup, claims_to_be_bag, group_bag_files, is_bag
+from ingest.sources.lerobot_meta import lerobot_version, read_lerobot
 from ingest.sources.sidecar import ENDINGS as SIDECAR_ENDINGS
 
 
@@ -29,11 +30,13 @@ class Candidate:
 
     name: str
     r"""Its recording name. Bytes that are no UTF-8 stand in it as `\xff`."""
-    kind: Literal["media", "bag"]
+    kind: Literal["media", "bag", "episode"]
     paths: tuple[Path, ...]
     """Its files in order (of a bag folder: the storage files)."""
     sidecars: tuple[Path, ...] = ()
     """Text files beside it."""
+    episode: int | None = None
+    """Its index in the LeRobot dataset that the files belong to."""
 
 
 @dataclass
@@ -135,6 +138,9 @@ class _Walker:
             if self._is_seen(folder):
                 self._walk.passed_over["folder seen already"] += 1
                 return
+            if lerobot_version(folder):
+                yield from _episodes(folder, own, name, self._walk)
+                return
             reason = _passed_over_whole(folder)
             if reason:
                 self._walk.note(own, reason)
@@ -192,15 +198,27 @@ def _passed_over_whole(folder: Path) -> str:
     """Return why nothing in a folder is looked at; empty if it is."""
     if (folder / "fifth.json").is_file() or (folder / "plan" / "000000.jsonl").is_file():
         return "a dataset made by Fifth, no recordings"
-    info = folder / "meta" / "info.json"
-    if info.is_file():
-        try:
-            content = json.loads(info.read_text("utf-8"))
-        except ValueError:
-            return ""
-        if isinstance(content, dict) and "codebase_version" in content:
-            return "a LeRobot dataset: not read yet"
     return ""
+
+
+def _episodes(folder: Path, own: PurePosixPath, name: PurePosixPath, walk: Walk) -> Iterator[Candidate]:
+    """Yield the episodes of a LeRobot dataset; those whose rows are not here are one failure."""
+    try:
+        episodes = read_lerobot(folder).episodes
+    except CannotOpen as error:
+        walk.failures.append((_as_text(str(own)), str(error)))
+        return
+    missing = []
+    for episode in episodes:
+        if not episode.data.is_file():
+            missing.append(str(episode.index))
+            continue
+        paths = tuple(path for path in episode.files if path.is_file())
+        yield Candidate(str(name / f"episode_{episode.index:06d}"), "episode", paths, (), episode.index)
+    if missing:
+        some = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        cause = f"{len(missing)} of {len(episodes)} episodes have no data file here (episodes {some})"
+        walk.failures.append((_as_text(str(own)), cause))
 
 
 def _bag_of_folder(folder: Path, files: Sequence[str]) -> BagGroup | None:

@@ -25,6 +25,7 @@ def examination_of(candidate: Candidate, known_id: str, audio_formats: dict[str,
         "kind": candidate.kind,
         "paths": [str(path) for path in candidate.paths],
         "sidecars": [str(path) for path in candidate.sidecars],
+        "episode": candidate.episode,
         "known_id": known_id,
         "audio_formats": audio_formats,
     }
@@ -39,16 +40,18 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """
     paths = [Path(path) for path in argument["paths"]]
     sidecars = [Path(path) for path in argument["sidecars"]]
+    episode = argument["episode"]
     found: dict[str, Any] = {
         "name": argument["name"],
-        "id": content_id([*paths, *sidecars]),
+        "id": content_id([*paths, *sidecars], episode),
         "size_bytes": sum(path.stat().st_size for path in [*paths, *sidecars]),
         "known": False,
     }
     if found["id"] == argument["known_id"]:
         return {**found, "known": True}
     try:
-        with open_recording(paths, sidecars=sidecars, audio_formats=argument["audio_formats"]) as source:
+        formats = argument["audio_formats"]
+        with open_recording(paths, sidecars=sidecars, audio_formats=formats, episode=episode) as source:
             return {**found, "info": source.probe().to_json()}
     except CannotOpen as error:
         return {**found, "cause": str(error)}

@@ -50,6 +50,7 @@ class FitSample:
                         "kind": candidate.kind,
                         "paths": [str(path) for path in candidate.paths],
                         "sidecars": [str(path) for path in candidate.sidecars],
+                        "episode": candidate.episode,
                         "info": recording.to_json(),
                     }
                 )
@@ -97,7 +98,8 @@ def _sampled_values(
     formats = dict(configuration.data["audio_formats"])
     chosen = _chosen_clips(recording, wishes, configuration.clip_ns)
     paths, sidecars = [Path(p) for p in kept["paths"]], [Path(p) for p in kept["sidecars"]]
-    with open_recording(paths, sidecars=sidecars, audio_formats=formats) as source:
+    episode = kept["episode"]
+    with open_recording(paths, sidecars=sidecars, audio_formats=formats, episode=episode) as source:
         for index in chosen:
             windows = windows_of(recording, configuration.clip_ns, index, 1)
             sampling = configuration.sampling(kept["kind"])

@@ -131,7 +131,7 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
     columns: dict[str, tuple[str, ...]] = {}
     for found in list(find_recordings([path], Walk()))[:MOST_RECORDINGS]:
         try:
-            with open_recording(found.paths) as source:
+            with open_recording(found.paths, episode=found.episode) as source:
                 recording = source.probe()
                 for wish, media in _clips(source, recording, length_ns, sampling):
                     if isinstance(media, PictureClip):

@@ -14,6 +14,7 @@ def open_recording(
     *,
     sidecars: Sequence[Path | str] = (),
     audio_formats: Mapping[str, str] | None = None,
+    episode: int | None = None,
 ) -> Source:
     """Open one recording.
 
@@ -21,6 +22,7 @@ def open_recording(
         paths: a video, audio or bag file, a ROS 2 bag folder, or the files of one split bag in order.
         sidecars: text files that belong to a video or audio file.
         audio_formats: topic to format of raw sound in bags: `s16le:16000:1`.
+        episode: which episode of the LeRobot dataset that the first path is, or is in.
 
     Raises:
         CannotOpen: it can't be read; the message is the cause.
@@ -35,7 +37,13 @@ def open_recording(
     for file in files:
         if not file.exists():
             raise FileNotFoundError(f"no such file or folder: {file}")
+    if episode is not None:
+        from ingest.sources.lerobot import LeRobotEpisode
+
+        return LeRobotEpisode(files[0], episode)
     if len(files) == 1 and files[0].is_dir():
+        if (files[0] / "meta" / "info.json").is_file():
+            raise CannotOpen("a LeRobot dataset holds many recordings: say which, with `episode=`")
         folder = files[0]
         inside = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
         groups = group_bag_files(folder, [name for name in inside if not name.startswith(".")])

@@ -343,6 +343,7 @@ class _Jobs:
             "kind": where.kind,
             "paths": [str(path) for path in where.paths],
             "sidecars": [str(path) for path in where.sidecars],
+            "episode": where.episode,
             "info": info[entry["id"]],
             "first": entry["first"],
             "count": entry["count"],

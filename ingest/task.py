@@ -43,6 +43,7 @@ class Entry:
     kind: str
     paths: tuple[Path, ...]
     sidecars: tuple[Path, ...]
+    episode: int | None
     recording: Recording
     first: int
     count: int
@@ -56,6 +57,7 @@ class Entry:
             kind=data["kind"],
             paths=tuple(Path(path) for path in data["paths"]),
             sidecars=tuple(Path(path) for path in data["sidecars"]),
+            episode=data["episode"],
             recording=Recording.from_json(data["info"]),
             first=data["first"],
             count=data["count"],
@@ -125,7 +127,9 @@ class _Task:
         self._expect(entry, windows, wishes)
         sampling = self.configuration.sampling(entry.kind)
         formats = dict(self.configuration.data["audio_formats"])
-        with open_recording(entry.paths, sidecars=entry.sidecars, audio_formats=formats) as source:
+        with open_recording(
+            entry.paths, sidecars=entry.sidecars, audio_formats=formats, episode=entry.episode
+        ) as source:
             for window, name, media in read_clips(source, wishes, windows, sampling, met.append):
                 clip = self.clips[entry.content, window.index]
                 clip.tracks[name] = self._provenance(entry, window, tracks[name], media)
@@ -335,7 +339,7 @@ def _first(failures: list[dict[str, Any]]) -> str:
 
 def _check_unchanged(entry: Entry) -> None:
     files = [*entry.paths, *entry.sidecars]
-    if entry.content not in (content_id(files), ""):
+    if entry.content not in (content_id(files, entry.episode), ""):
         if full_hash(files) == entry.content:
             return
         raise IngestError(f"{entry.name} has changed since it was planned; run the same command again")

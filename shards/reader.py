@@ -190,10 +190,6 @@ class Dataset:
             )
         self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self.shard)
 
-    def shard_lines(self) -> Iterator[Json]:
-        """Yield the lines of the table of shards: name, layout, samples, bytes, sha256, tokens …"""
-        return read_json_lines(self._table("shards"))
-
     def shards(self, layout: str | None = None) -> Iterator[Shard]:
         """Yield the shards, all or of one layout, in the order of their tasks.
 

@@ -110,7 +110,7 @@ def _rgb(message: Any) -> np.ndarray:
             int(message.width),
             int(message.height),
             int(message.step),
-            big_endian=bool(message.is_bigendian),
+            big_endian=bool(getattr(message, "is_bigendian", False)),  # Foxglove's is always little
         )
     data, depth = _compressed(message)
     pixels = _unpacked(data)

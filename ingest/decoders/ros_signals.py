@@ -1,7 +1,4 @@
-"""ROS messages with numbers -> rows of a signal track (which numbers: `ros_columns`).
-
-Infinite values (a laser that got no echo) are NaN: there is no number to learn from.
-"""
+"""ROS messages with numbers -> rows of a signal track (which numbers: `ros_columns`)."""
 
 from __future__ import annotations
 
@@ -22,11 +19,8 @@ from ingest.decoders.ros_columns import (
     sequence_fields,
 )
 from ingest.decoders.ros_layout import Layout, Values, layout_of
+from ingest.decoders.row_batches import RowBatches
 from ingest.recording import Packet, Rows
-
-BATCH_ROWS = 64
-BATCH_NS = 250_000_000
-"""Rows are given in batches of so many, or of so much time: few enough for clips to be complete soon."""
 
 
 class SignalType(TypeFields, Protocol):
@@ -65,8 +59,7 @@ class RosSignals:
             for name in sequence_fields(message_type.name)
         }
         self._joint_places: dict[tuple[str, tuple[str, ...], int], tuple[list[int], list[int]]] = {}
-        self._times: list[int] = []
-        self._rows: list[Sequence[float] | np.ndarray] = []
+        self._batches = RowBatches()
 
     def decode(self, packet: Packet) -> list[Rows]:
         """See `Decoder`."""
@@ -74,22 +67,11 @@ class RosSignals:
         row: Sequence[float] | np.ndarray = values.numbers
         if self._places:
             row = self._with_arrays(values)
-        done = []
-        if self._times and not (0 <= packet.time_ns - self._times[0] < BATCH_NS):
-            done = self.flush()
-        self._times.append(packet.time_ns)
-        self._rows.append(row)
-        return done if len(self._times) < BATCH_ROWS else [*done, *self.flush()]
+        return self._batches.add(packet.time_ns, row)
 
     def flush(self) -> list[Rows]:
         """See `Decoder`."""
-        if not self._times:
-            return []
-        values = np.array(self._rows, np.float64)
-        values[np.isinf(values)] = np.nan
-        rows = Rows(np.array(self._times, np.int64), values)
-        self._times, self._rows = [], []
-        return [rows]
+        return self._batches.flush()
 
     def _with_arrays(self, values: Values) -> np.ndarray:
         row = np.full(self._width, np.nan)

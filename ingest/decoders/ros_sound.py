@@ -18,12 +18,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from ingest.decoders.ros_mp3 import FrameHeader, Mp3Frames, certain_header
+from ingest.decoders.well_known import RAW_AUDIO, well_known
 from ingest.errors import CannotDecode, WrongUse
 from ingest.recording import Packet, Sound
 
 AUDIO_TYPES = {
     "audio_common_msgs/msg/AudioData": "data",
     "audio_common_msgs/msg/AudioDataStamped": "audio.data",
+    RAW_AUDIO: "data",
 }
 """Types that are sound, and where in the message it is."""
 AUDIO_INFO = "audio_common_msgs/msg/AudioInfo"
@@ -103,6 +105,13 @@ def format_of_info(info: Any) -> str:
         if rate > 0 and channels > 0:
             return str(SoundFormat(coding, rate, channels))
     return ""
+
+
+def format_of_raw_audio(message: Any) -> SoundFormat | None:
+    """Return what a `foxglove/RawAudio` message says that it holds; None where it is not known."""
+    coding = {"pcm-s16": "s16le"}.get(str(message.format).strip().lower())
+    rate, channels = int(message.sample_rate), int(message.number_of_channels)
+    return SoundFormat(coding, rate, channels) if coding and rate > 0 and channels > 0 else None
 
 
 def format_of_content(data: bytes) -> SoundFormat | None:
@@ -280,7 +289,7 @@ class SampleClock:
 
 def sound_in(message: Any, type_name: str) -> bytes:
     """Return the bytes of sound in a message."""
-    for step in AUDIO_TYPES[type_name].split("."):
+    for step in AUDIO_TYPES[well_known(type_name)].split("."):
         message = getattr(message, step)
     return bytes(message)
 

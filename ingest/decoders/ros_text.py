@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ingest.decoders.well_known import LOG, well_known
 from ingest.recording import Cue, Packet
 
 TEXT_FIELDS = {
@@ -12,6 +13,7 @@ TEXT_FIELDS = {
     "rosgraph_msgs/msg/Log": "msg",
     "roslib/msg/Log": "msg",
     "rcl_interfaces/msg/Log": "msg",
+    LOG: "message",
 }
 """Types that are text, and the field it stands in."""
 
@@ -20,13 +22,13 @@ class RosText:
     """Decoder of one text track.
 
     Args:
-        type_name: one of `TEXT_FIELDS`.
+        type_name: one of `TEXT_FIELDS`, by whatever name.
         deserialize: turns bytes into messages; raises `CannotDecode`.
         stop_ns: when the recording ends: until then the last text is shown.
     """
 
     def __init__(self, type_name: str, deserialize: Callable[[Any], Any], stop_ns: int) -> None:
-        self._field = TEXT_FIELDS[type_name]
+        self._field = TEXT_FIELDS[well_known(type_name)]
         self._deserialize = deserialize
         self._stop_ns = stop_ns
         self._open: tuple[int, str] | None = None

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from ingest.decoders.record_signals import RecordSignals
 from ingest.decoders.ros_pictures import RosPictures
 from ingest.decoders.ros_signals import RosSignals
 from ingest.decoders.ros_sound import RosSound, sound_format
@@ -32,7 +33,8 @@ from ingest.sources.bag_probe import once, probe_bag
 from ingest.sources.bag_reading import SoundReader, TrackReader, format_of_track
 from ingest.sources.bag_storage import Message, Series, Storage
 from ingest.sources.bag_topics import Topic, topics_of
-from ingest.sources.bag_types import MessageType, type_from
+from ingest.sources.bag_types import AnyType, type_from
+from ingest.sources.record_types import RecordType
 from ingest.sources.rosbag2 import Metadata, read_metadata
 
 __all__ = ["BagGroup", "BagSource", "claims_to_be_bag", "group_bag_files", "is_bag", "open_bag"]
@@ -107,7 +109,7 @@ class BagSource:
         self._audio_formats = audio_formats
         self._files = list(files)
         self._topics = topics_of(storage.channels)
-        self._types: dict[str, MessageType] = {}
+        self._types: dict[str, AnyType] = {}
         """By track name."""
 
     def probe(self) -> Recording:
@@ -173,17 +175,27 @@ class BagSource:
         topic, message_type = self._topic(track), self._type(track)
         if track.medium == "sound":
             return SoundReader(track, topic, message_type, start_ns, stop_ns, report)
+        if "video" in track.details:
+            from ingest.sources.bag_video import VideoReader
+
+            return VideoReader(track, topic, message_type, start_ns, stop_ns)
         return TrackReader(track, topic, message_type, start_ns, stop_ns)
 
     def decoder(self, track: Track) -> Decoder:
         """See `Source`."""
         message_type = self._type(track)
+        if "video" in track.details:
+            from ingest.sources.bag_video import video_decoder
+
+            return video_decoder(track, message_type)
         if track.medium == "pictures":
             return RosPictures(message_type.deserialize)
         if track.medium == "sound":
             return RosSound(format_of_track(track), track.codec, message_type.deserialize)
         if track.medium == "text":
             return RosText(track.codec, message_type.deserialize, track.stop_ns)
+        if isinstance(message_type, RecordType):
+            return RecordSignals(track.columns, lambda data: message_type.flat(data).numbers)
         return RosSignals(track.columns, message_type)
 
     def _topic(self, track: Track) -> Topic:
@@ -197,7 +209,7 @@ class BagSource:
                 return topic
         raise CannotOpen(f"the recording has no topic {track.topic} any more")
 
-    def _type(self, track: Track) -> MessageType:
+    def _type(self, track: Track) -> AnyType:
         if track.name not in self._types:
             channel = self._topic(track).channel
             self._types[track.name] = type_from(channel, track.details["types"])

@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ingest.decoders.ros_columns import HEADERS
+from ingest.decoders.ros_columns import HEADERS, TIME
 from ingest.errors import CannotDecode
 from ingest.recording import Clock
-from ingest.sources.bag_types import MessageType, plain_cdr
+from ingest.sources.bag_types import AnyType, MessageType, plain_cdr
+from ingest.sources.record_types import RecordType
 
 FARTHEST_NS = 10_000_000_000
 BATCH = 4096
@@ -31,13 +32,17 @@ HeaderOf = Callable[[bytes | memoryview], int]
 """Returns a message's header stamp; 0 where it can't be read."""
 
 
-def header_reader(message_type: MessageType) -> HeaderOf | None:
+def header_reader(message_type: AnyType) -> HeaderOf | None:
     """Return what reads the header stamp of a type's messages; None where the type has no header.
 
     ROS 1: uint32 seq, secs, nsecs. CDR: 4 bytes of encapsulation (the second: 1 for little-endian),
-    int32 sec, uint32 nanosec.
+    int32 sec, uint32 nanosec. Foxglove's types begin with a time `timestamp` instead.
     """
+    if isinstance(message_type, RecordType):
+        return message_type.header_ns
     fields = message_type.fields()
+    if fields and fields[0] == ("timestamp", (2, TIME)):  # Foxglove's types have no header
+        return _ros1_timestamp if message_type.ros1 else _cdr_header
     headers = [name for name, (node, inner) in fields if node == 2 and inner in HEADERS]
     if not headers:
         return None
@@ -50,6 +55,13 @@ def _ros1_header(data: bytes | memoryview) -> int:
     if len(data) < 12:
         return 0
     seconds, nanoseconds = ROS1_STAMP.unpack_from(data, 4)
+    return seconds * NS + nanoseconds  # type: ignore[no-any-return]
+
+
+def _ros1_timestamp(data: bytes | memoryview) -> int:
+    if len(data) < 8:
+        return 0
+    seconds, nanoseconds = ROS1_STAMP.unpack_from(data)
     return seconds * NS + nanoseconds  # type: ignore[no-any-return]
 
 

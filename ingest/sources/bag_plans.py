@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ingest.decoders.records import SeenColumns
 from ingest.decoders.ros_columns import (
     MOST_COLUMNS,
     Lengths,
@@ -20,12 +21,15 @@ from ingest.decoders.ros_pictures import COMPRESSED_IMAGE, IMAGE, Facts, facts_o
 from ingest.decoders.ros_signals import reader_of
 from ingest.decoders.ros_sound import SampleClock, SoundFormat, pieces_of, sound_in
 from ingest.decoders.ros_text import TEXT_FIELDS
+from ingest.decoders.well_known import COMPRESSED_IMAGE as FOXGLOVE_COMPRESSED_IMAGE
+from ingest.decoders.well_known import RAW_IMAGE, well_known
 from ingest.errors import CannotDecode
 from ingest.recording import Clock, Incident, Medium, Severity, Track
 from ingest.sources.bag_clock import Stamps, TopicClock, header_reader
 from ingest.sources.bag_storage import Channel, Message
 from ingest.sources.bag_topics import Topic
-from ingest.sources.bag_types import MessageType
+from ingest.sources.bag_types import AnyType, MessageType
+from ingest.sources.record_types import RecordType
 
 NS = 1_000_000_000
 
@@ -38,7 +42,7 @@ class TopicPlan:
 
     medium: Medium
 
-    def __init__(self, topic: Topic, message_type: MessageType) -> None:
+    def __init__(self, topic: Topic, message_type: AnyType) -> None:
         self.topic = topic
         self.type = message_type
         self.clock = TopicClock(header_reader(message_type))
@@ -160,7 +164,7 @@ class PicturePlan(TopicPlan):
 
     medium: Medium = "pictures"
 
-    def __init__(self, topic: Topic, message_type: MessageType) -> None:
+    def __init__(self, topic: Topic, message_type: AnyType) -> None:
         super().__init__(topic, message_type)
         self._facts: Facts | None = None
 
@@ -198,6 +202,7 @@ class SignalPlan(TopicPlan):
 
     def __init__(self, topic: Topic, message_type: MessageType) -> None:
         super().__init__(topic, message_type)
+        self._raw = message_type.raw
         self.columns = fixed_columns(message_type)
         self.lengths = Lengths(message_type.name)
         self._read = reader_of(message_type)
@@ -206,7 +211,7 @@ class SignalPlan(TopicPlan):
     def look(self, message: Message, header_ns: int) -> None:
         """See `TopicPlan`."""
         if self._variable:
-            values = self._read(self.type.raw(message.data))
+            values = self._read(self._raw(message.data))
             sizes = {name: len(array) for name, array in values.arrays.items()}
             self.lengths.see(sizes, values.names)
         else:
@@ -243,7 +248,7 @@ class SoundPlan(TopicPlan):
 
     medium: Medium = "sound"
 
-    def __init__(self, topic: Topic, message_type: MessageType, sound: SoundFormat) -> None:
+    def __init__(self, topic: Topic, message_type: AnyType, sound: SoundFormat) -> None:
         super().__init__(topic, message_type)
         self.sound = sound
         self._pieces = pieces_of(sound)
@@ -282,7 +287,7 @@ class UnknownSoundPlan(TopicPlan):
 
     medium: Medium = "sound"
 
-    def __init__(self, topic: Topic, message_type: MessageType) -> None:
+    def __init__(self, topic: Topic, message_type: AnyType) -> None:
         super().__init__(topic, message_type)
         self._sound_bytes = self._last_bytes = 0
 
@@ -332,9 +337,58 @@ class SoundCount:
             self.stop_ns = max(self.stop_ns, self.clock.time_ns)
 
 
+class RecordPlan(TopicPlan):
+    """Signals of protobuf and JSON: columns by the messages."""
+
+    medium: Medium = "signal"
+
+    def __init__(self, topic: Topic, message_type: RecordType) -> None:
+        super().__init__(topic, message_type)
+        self._columns = SeenColumns()
+        self._flat = message_type.flat
+
+    def look(self, message: Message, header_ns: int) -> None:
+        """See `TopicPlan`."""
+        self._columns.see(self._flat(message.data))
+
+    def make(self, stop_ns: int) -> Track | Incident:
+        """See `TopicPlan`."""
+        columns = self._columns
+        clock, stamps = self.clock.result()
+        if not columns.names:
+            cause = f"{self.topic.channel.type_name} has neither numbers nor text of known meaning: left out"
+            return topic_incident("note", self.topic.channel, self.topic.name, cause, stamps)
+        fields = self.common(clock, stamps)
+        if columns.left_out:
+            fields["details"]["left_out"] = list(columns.left_out)[:MOST_COLUMNS]
+        quaternions = columns.quaternions()
+        kinds = tuple(columns.kinds(quaternions))
+        return Track(**fields, columns=tuple(columns.names), kinds=kinds, quaternions=tuple(quaternions))
+
+    def remarks(self) -> list[Incident]:
+        """See `TopicPlan`."""
+        remarks = super().remarks()
+        if self._columns.cut:
+            cause = f"more than {MOST_COLUMNS} columns: the first {MOST_COLUMNS} are used"
+            remarks.append(topic_incident("note", self.topic.channel, self.topic.name, cause))
+        return remarks
+
+
 PLANS: Mapping[str, type[TopicPlan]] = {
     IMAGE: PicturePlan,
     COMPRESSED_IMAGE: PicturePlan,
+    RAW_IMAGE: PicturePlan,
+    FOXGLOVE_COMPRESSED_IMAGE: PicturePlan,
     **dict.fromkeys(TEXT_FIELDS, TextPlan),
 }
 """Planners by type; `AUDIO_TYPES` need their format, everything else is a signal."""
+
+
+def plan_for(topic: Topic, message_type: AnyType) -> TopicPlan:
+    """Return what gathers the facts of a topic that is no sound."""
+    plan = PLANS.get(well_known(topic.channel.type_name))
+    if plan is not None:
+        return plan(topic, message_type)
+    if isinstance(message_type, RecordType):
+        return RecordPlan(topic, message_type)
+    return SignalPlan(topic, message_type)

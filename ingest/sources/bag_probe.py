@@ -13,23 +13,24 @@ from ingest.decoders.ros_sound import (
     SoundFormat,
     format_of_content,
     format_of_info,
+    format_of_raw_audio,
     sound_format,
     sound_in,
 )
+from ingest.decoders.well_known import RAW_AUDIO, well_known
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.recording import Incident, Report, Track
 from ingest.sources.bag_plans import (
-    PLANS,
     LeftOut,
-    SignalPlan,
     SoundPlan,
     TextPlan,
     TopicPlan,
     UnknownSoundPlan,
+    plan_for,
 )
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Storage
-from ingest.sources.bag_topics import Topic, info_topics, is_sound, left_out
-from ingest.sources.bag_types import MessageType, find_type
+from ingest.sources.bag_topics import Topic, info_topics, is_sound, is_video, left_out
+from ingest.sources.bag_types import AnyType, find_type
 
 RECOGNITION_MESSAGES = 64
 """So many messages of a sound topic are looked at to recognise what it is."""
@@ -138,12 +139,23 @@ class Planner:
         except CannotOpen as error:
             return LeftOut(topic, "failure", str(error))
         if is_sound(topic.channel.type_name):
-            sound = self._sound_format(topic, message_type)
+            sound = self._sound_format(topic, message_type, first)
             return SoundPlan(topic, message_type, sound) if sound else UnknownSoundPlan(topic, message_type)
-        return PLANS.get(topic.channel.type_name, SignalPlan)(topic, message_type)
+        if is_video(topic.channel.type_name):
+            from ingest.sources.bag_video import VideoPlan
 
-    def _sound_format(self, topic: Topic, message_type: MessageType) -> SoundFormat | None:
-        """Return what a sound topic is: as the user says, as its sibling says, as its bytes show."""
+            return VideoPlan(topic, message_type)
+        return plan_for(topic, message_type)
+
+    def _sound_format(self, topic: Topic, message_type: AnyType, first: Message) -> SoundFormat | None:
+        """Return what a sound topic is: as the message itself says, as the user says, as its sibling
+        says, as its bytes show.
+        """
+        if well_known(topic.channel.type_name) == RAW_AUDIO:
+            try:
+                return format_of_raw_audio(message_type.deserialize(first.data))
+            except CannotDecode:
+                return None
         text = self._audio_formats.get(topic.channel.topic) or self._said_by_sibling(topic)
         if text and (said := sound_format(text)):
             return said
@@ -174,7 +186,7 @@ class Planner:
     def _describes_sound(self, info_topic: Topic) -> bool:
         return any(info_topic.channel.topic in info_topics(topic) for topic in self._sound_topics)
 
-    def _first_sounds(self, topic: Topic, message_type: MessageType) -> list[bytes]:
+    def _first_sounds(self, topic: Topic, message_type: AnyType) -> list[bytes]:
         sounds = []
         messages = self._storage.messages(topic.numbers, MIN_NS, MAX_NS, self._report)
         for message in islice(messages, RECOGNITION_MESSAGES):

@@ -16,7 +16,7 @@ from ingest.recording import Incident, Packet, Report, Track
 from ingest.sources.bag_clock import header_reader
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message
 from ingest.sources.bag_topics import Topic
-from ingest.sources.bag_types import MessageType
+from ingest.sources.bag_types import AnyType
 
 PREROLL_NS = 1_000_000_000
 """Sound is read from so much earlier, so that MP3 is in step when the window begins."""
@@ -30,7 +30,7 @@ class TrackReader:
     """
 
     def __init__(
-        self, track: Track, topic: Topic, message_type: MessageType, start_ns: int, stop_ns: int
+        self, track: Track, topic: Topic, message_type: AnyType, start_ns: int, stop_ns: int
     ) -> None:
         self.topic = topic
         self._track = track
@@ -73,7 +73,7 @@ class SoundReader(TrackReader):
         self,
         track: Track,
         topic: Topic,
-        message_type: MessageType,
+        message_type: AnyType,
         start_ns: int,
         stop_ns: int,
         report: Report,

@@ -20,7 +20,7 @@ from ingest.recording import Incident, Report
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
 """Before and after every stamp."""
 
-DefinitionFormat = Literal["", "msg", "idl", "other"]
+DefinitionFormat = Literal["", "msg", "idl", "protobuf", "jsonschema", "other"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Definition:
 
     format: DefinitionFormat = ""
     text: str = ""
+    """Protobuf: the descriptor set in base 64."""
     digest: str = ""
     """ROS 1: the md5 that publisher and subscriber agreed on."""
 
@@ -46,7 +47,7 @@ class Channel:
     type_name: str
     """`package/msg/Type`, also for ROS 1 and for old ROS 2 bags."""
     encoding: str
-    """How messages are serialised: `ros1`, `cdr`, or something that we leave out by name."""
+    """How messages are serialised: `ros1`, `cdr`, `protobuf`, `json`; something else is left out."""
     definition: Definition = field(default_factory=Definition)
     latched: bool = False
     """Whether a subscriber that comes late still gets the last message."""

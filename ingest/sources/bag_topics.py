@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ingest.decoders.ros_sound import AUDIO_TYPES
+from ingest.decoders.well_known import COMPRESSED_VIDEO, well_known
 from ingest.names import track_names
 from ingest.recording import Severity
 from ingest.sources.bag_storage import Channel
@@ -24,15 +25,25 @@ COMMAND_TOPIC = re.compile(r"^cmd(_|$)|cmd_vel|(^|_)(cmds?|commands?|setpoints?|
 begins with `cmd`: the robot goes on doing what it was told last."""
 
 VIDEO_TYPES = (
-    "foxglove_msgs/msg/CompressedVideo",
+    COMPRESSED_VIDEO,
     "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
-    "theora_image_transport/msg/Packet",
+    "ffmpeg_image_transport/msg/FFMPEGPacket",
 )
+UNREAD_VIDEO_TYPES = ("theora_image_transport/msg/Packet",)
 OTHER_TYPES = {
     "sensor_msgs/msg/PointCloud2": "point clouds",
     "sensor_msgs/msg/PointCloud": "point clouds",
     "tf2_msgs/msg/TFMessage": "transforms",
     "tf/msg/tfMessage": "transforms",
+    "foxglove/PointCloud": "point clouds",
+    "foxglove/FrameTransform": "transforms",
+    "foxglove/FrameTransforms": "transforms",
+    "foxglove/Grid": "grids",
+    "foxglove/VoxelGrid": "grids",
+    "foxglove/SceneUpdate": "drawings",
+    "foxglove/ImageAnnotations": "drawings",
+    "foxglove/PointsAnnotation": "drawings",
+    "foxglove/GeoJSON": "drawings",
 }
 """Types that hold numbers whose meaning is not that of columns: left out, with a note."""
 
@@ -58,16 +69,21 @@ class Topic:
 def left_out(type_name: str) -> tuple[Severity, str] | None:
     """Return severity and cause for types that are left out by name; None for all others."""
     plain = type_name.replace("/msg/", "/")
-    if type_name in VIDEO_TYPES:
-        return "failure", f"compressed video ({plain}) is not read yet"
-    if type_name in OTHER_TYPES:
-        return "note", f"{OTHER_TYPES[type_name]} ({plain}) are left out"
+    if type_name in UNREAD_VIDEO_TYPES:
+        return "failure", f"compressed video ({plain}) is not read"
+    if (kind := OTHER_TYPES.get(well_known(type_name))) is not None:
+        return "note", f"{kind} ({plain}) are left out"
     return None
+
+
+def is_video(type_name: str) -> bool:
+    """Return whether a type is compressed video that we read."""
+    return well_known(type_name) in VIDEO_TYPES
 
 
 def is_sound(type_name: str) -> bool:
     """Return whether a type is sound."""
-    return type_name in AUDIO_TYPES
+    return well_known(type_name) in AUDIO_TYPES
 
 
 def info_topics(topic: str) -> Sequence[str]:

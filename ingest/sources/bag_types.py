@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.sources.bag_storage import Channel, Definition
+from ingest.sources.record_types import RECORD_ENCODINGS, RecordType, record_type
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -98,6 +99,10 @@ class MessageType:
             raise CannotDecode(cause) from error
 
 
+AnyType = MessageType | RecordType
+"""A type of either kind: laid out as ROS does, or by names."""
+
+
 def plain_cdr(data: bytes | memoryview) -> bytes | memoryview:
     """Return a message's CDR; bags with compressed messages hold each in its own zstd frame."""
     if len(data) > 3 and data[0] == ZSTD_MAGIC[0] and bytes(data[:4]) == ZSTD_MAGIC:
@@ -110,7 +115,7 @@ def plain_cdr(data: bytes | memoryview) -> bytes | memoryview:
     return data
 
 
-def type_from(channel: Channel, origin: str) -> MessageType:
+def type_from(channel: Channel, origin: str) -> AnyType:
     """Return the type of a channel's messages by where its definition is from.
 
     Args:
@@ -120,6 +125,8 @@ def type_from(channel: Channel, origin: str) -> MessageType:
     Raises:
         CannotOpen: there is no definition, or it can't be read.
     """
+    if channel.encoding in RECORD_ENCODINGS:
+        return record_type(channel)
     ros1 = channel.encoding == "ros1"
     if origin == "recording":
         store = _defined(channel.type_name, channel.definition, ros1)
@@ -130,7 +137,7 @@ def type_from(channel: Channel, origin: str) -> MessageType:
     return MessageType(channel.type_name, shipped, origin, ros1=ros1)
 
 
-def find_type(channel: Channel, example: bytes | memoryview, distro: str = "") -> MessageType:
+def find_type(channel: Channel, example: bytes | memoryview, distro: str = "") -> AnyType:
     """Find the type of a channel's messages: the first candidate that fits one of them to the byte.
 
     Args:
@@ -141,9 +148,11 @@ def find_type(channel: Channel, example: bytes | memoryview, distro: str = "") -
     Raises:
         CannotOpen: no definition fits; says what to do.
     """
+    if channel.encoding in RECORD_ENCODINGS:
+        return record_type(channel)
     if channel.encoding not in ("ros1", "cdr"):
         raise CannotOpen(f"its messages are serialised as {channel.encoding!r}, which is not read yet")
-    own: MessageType | None = None
+    own: AnyType | None = None
     cause = _undefined(channel)
     for origin in _origins(channel, distro):
         try:
@@ -173,7 +182,7 @@ def _origins(channel: Channel, distro: str) -> list[str]:
     return own + [f"ros2_{name}" for name in dict.fromkeys((distro, *DISTROS)) if name]
 
 
-def _fits(message_type: MessageType, example: bytes | memoryview) -> bool:
+def _fits(message_type: AnyType, example: bytes | memoryview) -> bool:
     try:
         message_type.deserialize(example)
     except CannotDecode:

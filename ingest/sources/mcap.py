@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +49,14 @@ RECORD = struct.Struct("<BQ")
 MESSAGE_HEADER = struct.Struct("<HIQQ")
 CHUNK_HEADER = struct.Struct("<QQQI")
 
-FORMATS: dict[str, DefinitionFormat] = {"ros1msg": "msg", "ros2msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
+FORMATS: dict[str, DefinitionFormat] = {
+    "ros1msg": "msg",
+    "ros2msg": "msg",
+    "ros2idl": "idl",
+    "omgidl": "idl",
+    "protobuf": "protobuf",
+    "jsonschema": "jsonschema",
+}
 
 
 class Record(NamedTuple):
@@ -350,11 +358,12 @@ def _span(start_ns: int, last_ns: int) -> tuple[int, int]:
 
 
 def _channel(topic: str, encoding: str, metadata: dict[str, str], schema: Schema) -> Channel:
-    text = schema.data.decode("utf-8", "replace")
     known = FORMATS.get(schema.encoding, "other" if schema.encoding else "")
+    binary = known == "protobuf"
+    text = b64encode(schema.data).decode() if binary else schema.data.decode("utf-8", "replace")
     return Channel(
         topic=topic,
-        type_name=normal_type_name(schema.name) if known != "other" else schema.name,
+        type_name=normal_type_name(schema.name) if known in ("", "msg", "idl") else schema.name,
         encoding=encoding,
         definition=Definition(known if text.strip() else "", text),
         latched=is_latched(metadata.get("offered_qos_profiles", "")) or metadata.get("latching") == "1",

@@ -10,7 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.sources.bag_storage import Channel, Definition
-from ingest.sources.bag_types import find_type, is_latched, normal_type_name, type_from
+from ingest.sources.bag_types import MessageType, find_type, is_latched, normal_type_name, type_from
 
 HUMBLE = get_typestore(Stores.ROS2_HUMBLE)
 FOXY = get_typestore(Stores.ROS2_FOXY)
@@ -150,6 +150,7 @@ def test_compressed_messages() -> None:
     channel = Channel("/x", "std_msgs/msg/String", "cdr")
     packed = zstd.compress(STRING)
     found = find_type(channel, packed)
+    assert isinstance(found, MessageType)
     assert found.deserialize(packed).data == "hello"
     assert bytes(found.raw(memoryview(packed))) == STRING
     with pytest.raises(CannotDecode, match="compressed message is damaged"):

@@ -242,7 +242,7 @@ def test_numbered_files_of_one_bag_are_one_recording(tmp_path: Path) -> None:
 
 
 def test_datasets_are_passed_over_with_a_note(tmp_path: Path) -> None:
-    """One of Fifth's, also half made; one of LeRobot's; found or given."""
+    """One of Fifth's, also half made; a LeRobot dataset without its files is a failure, and not entered."""
     touch(
         tmp_path / "old/fifth.json",
         tmp_path / "old/a.mp4",
@@ -257,10 +257,9 @@ def test_datasets_are_passed_over_with_a_note(tmp_path: Path) -> None:
     assert walk.notes == [
         ("new", "a dataset made by Fifth, no recordings"),
         ("old", "a dataset made by Fifth, no recordings"),
-        ("robot", "a LeRobot dataset: not read yet"),
     ]
     found, walk = walked(tmp_path / "robot")
-    assert (found, walk.notes) == ({}, [("robot", "a LeRobot dataset: not read yet")])
+    assert (found, walk.notes, [name for name, _ in walk.failures]) == ({}, [], ["robot"])
 
 
 @pytest.mark.parametrize("content", ["5", "[]", "{}", "no json", '"codebase_version"', "\xff"])

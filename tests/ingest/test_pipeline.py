@@ -317,9 +317,9 @@ def test_a_bag_that_was_idle_for_hours_is_only_its_busy_clips(tmp_path: Path) ->
 
 
 def test_what_is_no_recording_is_said_once(videos: Path, tmp_path: Path) -> None:
-    """A LeRobot folder is a note of the first run; the second run plans nothing."""
-    (videos / "robot" / "meta").mkdir(parents=True)
-    (videos / "robot" / "meta" / "info.json").write_text('{"codebase_version": "v2.1"}')
+    """Another dataset is a note of the first run; the second run plans nothing."""
+    (videos / "robot").mkdir()
+    (videos / "robot" / "fifth.json").write_text("{}")
     out = tmp_path / "out"
     shard(videos, out)
     before = hashes(out)
@@ -333,10 +333,10 @@ def test_a_recording_that_ends_its_reader_costs_only_itself(
 ) -> None:
     """What can't be looked at because of the machine is named as not done; the rest is made."""
 
-    def failing(paths: Any) -> str:
+    def failing(paths: Any, episode: int | None) -> str:
         if paths[0].name == "b.mp4":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return content_id(paths)
+        return content_id(paths, episode)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
