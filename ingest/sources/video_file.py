@@ -29,6 +29,7 @@ from ingest.sources.av_container import Damage, decode_time_ns, open_container, 
 from ingest.sources.declared_length import MAY_MISS_NS, declared_stop_ns, lacks_end_mark
 from ingest.sources.needed_packets import PREROLL_NS, must_begin_first, need_of, shown_by_ns
 from ingest.sources.open_failure import is_encrypted_matroska
+from ingest.sources.placed_pictures import PicturesAsTheyAre, PlacedPictures, is_placed, merged
 from ingest.sources.sidecar import read_sidecar
 from ingest.sources.stream_probe import StreamProbe, plain_metadata
 from ingest.sources.stream_stamps import Interleaving
@@ -222,6 +223,12 @@ class VideoFile:
         Each track's packets come in the container's order; pictures may be held back behind sound
         until it is clear from which keyframe they are needed.
         """
+        placed = [track for track in tracks if is_placed(track)]
+        if placed:
+            pictures = [PlacedPictures(self._path, track).read(start_ns, stop_ns) for track in placed]
+            others = [track for track in tracks if not is_placed(track)]
+            yield from merged(self.read(others, start_ns, stop_ns, report), pictures)
+            return
         self._turn += 1
         turn = self._turn
         for track in tracks:
@@ -274,6 +281,8 @@ class VideoFile:
         """Return a decoder for one track. It ends an earlier one of the same track."""
         if "sidecar" in track.details:
             return _CuesAsTheyAre()
+        if is_placed(track):
+            return PicturesAsTheyAre()
         stream = self._container.streams[track.details["stream"]]
         if stream.codec_context.is_open:  # its state would show: it gets a fresh one
             self._turn += 1
