@@ -17,6 +17,7 @@ import click
 
 from ingest.cli_datasets import export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
+from ingest.decoders.backends import DECODERS
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -170,6 +171,13 @@ def probe(
 @click.option("--shard-seconds", type=int, default=3600, show_default=True, help="Most media of a shard.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--decoder",
+    type=click.Choice(["auto", *DECODERS]),
+    default="auto",
+    show_default=True,
+    help="What decodes video files, where it is exact (see: fifth probe --decoders).",
+)
 @click.option("--retry-failed", is_flag=True, help="Try recordings again that lost something.")
 @click.option("--replace", is_flag=True, help="Drop old samples where a name has new content.")
 @click.option("--strict", is_flag=True, help="Stop at the first failure, with exit code 1.")
@@ -231,6 +239,7 @@ def _settings(options: dict[str, Any]) -> Any:
         shard_mb=options["shard_mb"],
         shard_seconds=options["shard_seconds"],
         device=options["device"],
+        decoder=options["decoder"],
     )
 
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ingest.clips import Sampling
+from ingest.decoder_choice import resolve_decoder
 from ingest.errors import ConfigurationChanged, WrongUse
 from ingest.geometry import FITS, Fit
 from ingest.timing import NS, seconds_to_ns
@@ -79,6 +80,8 @@ class Settings:
     shard_mb: int = 64
     shard_seconds: int = 3600
     device: str = "auto"
+    decoder: str = "auto"
+    """Which library decodes video files, where it is exact; see `ingest.decoder_choice`."""
 
     def __post_init__(self) -> None:
         for option, value in (("--clip-seconds", self.clip_seconds), ("--fps", self.fps)):
@@ -165,11 +168,19 @@ class Configuration:
             )
 
 
-def resolve(settings: Settings) -> tuple[Configuration, str]:
+def resolve(settings: Settings, stored: Configuration | None = None) -> tuple[Configuration, str]:
     """Resolve `auto` and return the configuration, and the device to work on.
 
     The device is part of the configuration only where an encoder's tokens depend on it.
+
+    Args:
+        settings: what was asked for.
+        stored: the configuration of the dataset, if there is one already.
+
+    Raises:
+        WrongUse: an encoder or a decoder that can't be used.
     """
+    decoder = resolve_decoder(settings.decoder, stored.data.get("decoder") if stored else None)
     device = resolve_device(settings.device)
     encoders = {medium: _encoder(settings, medium, device) for medium in MEDIA}
     exact = all(e is None or e.spec.exact_across_devices for e in encoders.values())
@@ -187,6 +198,7 @@ def resolve(settings: Settings) -> tuple[Configuration, str]:
         "shard_bytes": settings.shard_mb * 2**20,
         "shard_ns": settings.shard_seconds * NS,
         "device": "any" if exact else device,
+        "decoder": decoder,
     }
     return Configuration(json.loads(json.dumps(data, sort_keys=True))), device
 

@@ -12,13 +12,16 @@ from ingest.errors import CannotOpen
 from ingest.opening import open_recording
 
 
-def examination_of(candidate: Candidate, known_id: str, audio_formats: dict[str, str]) -> dict[str, Any]:
+def examination_of(
+    candidate: Candidate, known_id: str, audio_formats: dict[str, str], decoder: str = "av"
+) -> dict[str, Any]:
     """Return the argument that makes `examine` look at a candidate.
 
     Args:
         candidate: what to look at.
         known_id: the content id that this name had before; equal content is not read again.
         audio_formats: see `open_recording`.
+        decoder: which one reads the pictures of video files, where it is exact.
     """
     return {
         "name": candidate.name,
@@ -28,6 +31,7 @@ def examination_of(candidate: Candidate, known_id: str, audio_formats: dict[str,
         "episode": candidate.episode,
         "known_id": known_id,
         "audio_formats": audio_formats,
+        "decoder": decoder,
     }
 
 
@@ -52,6 +56,11 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     try:
         formats = argument["audio_formats"]
         with open_recording(paths, sidecars=sidecars, audio_formats=formats, episode=episode) as source:
-            return {**found, "info": source.probe().to_json()}
+            recording = source.probe()
+        if argument["kind"] == "media":
+            from ingest.decoder_trial import with_decoder
+
+            recording = with_decoder(recording, paths[0], argument["decoder"])
+        return {**found, "info": recording.to_json()}
     except CannotOpen as error:
         return {**found, "cause": str(error)}

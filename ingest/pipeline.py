@@ -106,11 +106,12 @@ def shard_recordings(
     listener, choice = listener or Listener(), choice or Choice()
     paths = [Path(given) for given in inputs]
     check_inputs(paths)
-    configuration, device = resolve(settings or Settings())
     folder = DatasetFolder(Path(dataset))
+    stored = _stored(folder)
+    configuration, device = resolve(settings or Settings(), stored)
     run = Run()
-    if folder.is_dataset():  # say what is wrong before anything is touched
-        _check_same(folder, configuration)
+    if stored is not None:  # say what is wrong before anything is touched
+        configuration.check_same(stored)
     folder.create()
     with folder.lock():
         for leftover in folder.remove_leftovers():
@@ -167,10 +168,10 @@ def dry_run(
         return list(planning.lines(candidates, walk))
 
 
-def _check_same(folder: DatasetFolder, configuration: Configuration) -> None:
-    first = next(iter(folder.read_plan()), None)
-    if first is not None:
-        configuration.check_same(Configuration(first["configuration"]))
+def _stored(folder: DatasetFolder) -> Configuration | None:
+    """Return what the dataset was made with; None where there is none yet."""
+    first = next(iter(folder.read_plan()), None) if folder.is_dataset() else None
+    return None if first is None else Configuration(first["configuration"])
 
 
 def _plan(
@@ -206,7 +207,7 @@ def _plan(
             "fifth": metadata.version("fifth"),
             "configuration": dict(configuration.data),
             "configuration_digest": configuration.digest,
-            "versions": {name: _version(name) for name in VERSIONED},
+            "versions": {name: _version(name) for name in (*VERSIONED, *_decoder_package(configuration))},
         }
         try:
             folder.write_plan_part(_until_failure(itertools.chain([head, first], lines), choice.strict))
@@ -228,6 +229,12 @@ def _until_failure(lines: Iterator[Line], strict: bool) -> Iterator[Line]:
         if strict and line["kind"] == "failure":
             raise _StrictStop(f"{line['recording']}: {line['cause']}")
         yield line
+
+
+def _decoder_package(configuration: Configuration) -> tuple[str, ...]:
+    """Return the distribution of a decoder that is not among those of every dataset."""
+    decoder = configuration.data["decoder"]
+    return (decoder,) if decoder in ("decord", "torchcodec") else ()
 
 
 def _version(name: str) -> str:

@@ -141,7 +141,8 @@ class Planning:
                     known = ""
                 under_way.append(candidate)
                 formats = dict(self.configuration.data["audio_formats"])
-                yield Job("ingest.examining:examine", examination_of(candidate, known, formats))
+                decoder = self.configuration.data["decoder"]
+                yield Job("ingest.examining:examine", examination_of(candidate, known, formats, decoder))
 
         for outcome in self.engine.run(jobs(), in_order=True):
             candidate = under_way.pop(0)

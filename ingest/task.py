@@ -220,6 +220,7 @@ class _Task:
                 "sample_aspect": track.sample_aspect,
                 "rotation": track.rotation,
                 "mirrored": track.mirrored,
+                **seen_as(track),
                 "fit": self.configuration.fit_for(entry.kind),
             }
         if isinstance(media, SoundClip):
@@ -266,6 +267,20 @@ class _Task:
             "notes": of_kind["note"],
             "counts": {"clips_without_content": self.without_content, "saturated": self.saturated},
         }
+
+
+def seen_as(track: Track) -> dict[str, Any]:
+    """Say who decoded a picture track, and how its samples were understood; "" for pictures in bags, whose
+    pixel format says it all.
+    """
+    colour = track.details.get("colour", {})
+    return {
+        "decoder": track.details.get("decoder", ""),
+        "matrix": colour.get("matrix", ""),
+        "range": colour.get("range", ""),
+        "transfer": colour.get("transfer", ""),
+        "interlaced": track.details.get("interlaced", False),
+    }
 
 
 def has_content(media: ClipMedia, track: Track) -> bool:

@@ -8,7 +8,7 @@ reader has it, unless its stamps say otherwise by more than `TOLERANCE_NS`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from fractions import Fraction
@@ -22,7 +22,19 @@ import numpy as np
 from ingest.decoders.row_batches import RowBatches
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.names import track_names
-from ingest.recording import Cue, Decoder, Incident, Packet, Recording, Report, Rows, Source, Track
+from ingest.recording import (
+    NO_CHOICE,
+    Cue,
+    Decoder,
+    Incident,
+    Moments,
+    Packet,
+    Recording,
+    Report,
+    Rows,
+    Source,
+    Track,
+)
 from ingest.sources.lerobot_meta import (
     OWN_COLUMNS,
     Camera,
@@ -209,12 +221,19 @@ class LeRobotEpisode:
         frame = round(Fraction(camera.from_seconds) * fps)
         return frame * NS * fps.denominator // fps.numerator
 
-    def read(self, tracks: Sequence[Track], start_ns: int, stop_ns: int, report: Report) -> Iterator[Packet]:
+    def read(
+        self,
+        tracks: Sequence[Track],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+        moments: Mapping[str, Moments] = NO_CHOICE,
+    ) -> Iterator[Packet]:
         """See `Source`. Rows and pictures come together, by time."""
         cameras = [track for track in tracks if "file_start_ns" in track.details]
         others = [track for track in tracks if "file_start_ns" not in track.details]
         streams: list[Iterable[Packet]] = [self._read_rows(track, start_ns, stop_ns) for track in others]
-        streams += [self._read_camera(track, start_ns, stop_ns, report) for track in cameras]
+        streams += [self._read_camera(track, start_ns, stop_ns, report, moments) for track in cameras]
         yield from heapq.merge(*streams, key=lambda packet: packet.time_ns)
 
     def _read_rows(self, track: Track, start_ns: int, stop_ns: int) -> Iterator[Packet]:
@@ -230,15 +249,22 @@ class LeRobotEpisode:
         for index in range(first, after):
             yield Packet(track.name, int(self._times_ns[index]), values[index])
 
-    def _read_camera(self, track: Track, start_ns: int, stop_ns: int, report: Report) -> Iterator[Packet]:
+    def _read_camera(
+        self, track: Track, start_ns: int, stop_ns: int, report: Report, moments: Mapping[str, Moments]
+    ) -> Iterator[Packet]:
         offset_ns = self._offset_ns(self._episode.cameras[track.topic])
 
         def shifted(incident: Incident) -> None:
             times = {"start_ns": incident.start_ns - offset_ns, "stop_ns": incident.stop_ns - offset_ns}
             report(replace(incident, track=track.name, **times))  # type: ignore[arg-type]
 
-        source = self._camera(track.topic)
-        for packet in source.read([_inner(track)], start_ns + offset_ns, stop_ns + offset_ns, shifted):
+        source, inner = self._camera(track.topic), _inner(track)
+        span = start_ns + offset_ns, stop_ns + offset_ns
+        wanted = moments.get(track.name)
+        if isinstance(wanted, np.ndarray):
+            wanted = wanted + offset_ns
+        chosen = NO_CHOICE if wanted is None else {inner.name: wanted}
+        for packet in source.read([inner], *span, shifted, chosen):
             yield replace(packet, time_ns=packet.time_ns - offset_ns)
 
     def decoder(self, track: Track) -> Decoder:

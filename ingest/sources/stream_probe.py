@@ -12,6 +12,7 @@ import numpy as np
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.decoders.av_pictures import UNSAID_RATE, counted_ns, display_rotation
 from ingest.decoders.av_text import UNSAID_NS
+from ingest.decoders.colour import colour_of
 from ingest.recording import Incident, Track
 from ingest.sources.keyframe_check import KeyframeCheck
 from ingest.sources.stream_stamps import Interleaving, StreamStamps
@@ -26,6 +27,8 @@ PROGRESSIVE = 1
 """FFmpeg's AVFieldOrder: 0 is unknown, above are the interlaced ones."""
 NO_LOSS_NS = NS // 10
 """Damage shorter than this at the very end is a note, not a failure."""
+UNSAID_MATRIX = (0, 2, 3)
+"""Matrix numbers that name no YUV matrix: RGB, unspecified, reserved (ITU-T H.273, table 4)."""
 _CLEARING_BYTES = 2
 """Size of a `mov_text` packet that is no cue but clears the screen: a text length of 0."""
 Tell = Callable[[Incident], None]
@@ -210,6 +213,7 @@ class StreamProbe:
         rotation, mirrored, odd = display_rotation(frame)
         if odd:
             tell(Incident("note", f"display matrix ignored: {odd}", base.name))
+        details = {**base.details, "colour": _colour(frame), "interlaced": bool(frame.interlaced_frame)}
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
         return replace(
             base,
@@ -221,6 +225,7 @@ class StreamProbe:
             rotation=rotation,
             mirrored=mirrored,
             pixel_format=frame.format.name,
+            details=details,
         )
 
     def _first_ns(self) -> int:
@@ -288,6 +293,18 @@ def skipped_at_end(packet: Any) -> int:
 def codec_name(stream: Any) -> str:
     """Return the codec's name, whichever of its decoders this FFmpeg has (`av1`, not `libdav1d`)."""
     return str(stream.codec_context.codec.canonical_name)
+
+
+def _colour(frame: Any) -> dict[str, Any]:
+    """Return how a frame's samples are understood, as JSON."""
+    colour = colour_of(frame)
+    declared = frame.format.is_rgb or int(frame.colorspace) not in UNSAID_MATRIX
+    return {
+        "matrix": "rgb" if frame.format.is_rgb else colour.matrix,
+        "range": "full" if colour.full_range else "limited",
+        "transfer": colour.transfer,
+        "declared": declared,
+    }
 
 
 def plain_metadata(metadata: Any) -> dict[str, str]:

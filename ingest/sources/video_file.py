@@ -30,6 +30,7 @@ from ingest.sources.declared_length import MAY_MISS_NS, declared_stop_ns, lacks_
 from ingest.sources.needed_packets import PREROLL_NS, need_of
 from ingest.sources.open_failure import is_encrypted_matroska
 from ingest.sources.packet_choice import Chosen, must_begin_first, shown_by_ns
+from ingest.sources.placed_pictures import PicturesAsTheyAre, PlacedPictures, is_placed, merged
 from ingest.sources.sidecar import read_sidecar
 from ingest.sources.stream_probe import StreamProbe, plain_metadata
 from ingest.sources.stream_stamps import Interleaving
@@ -230,6 +231,12 @@ class VideoFile:
         Each track's packets come in the container's order; pictures may be held back behind sound
         until it is clear from which keyframe they are needed.
         """
+        placed = [track for track in tracks if is_placed(track)]
+        if placed:
+            pictures = [self._read_placed(track, start_ns, stop_ns, moments) for track in placed]
+            others = [track for track in tracks if not is_placed(track)]
+            yield from merged(self.read(others, start_ns, stop_ns, report, moments), pictures)
+            return
         self._turn += 1
         turn = self._turn
         for track in tracks:
@@ -255,6 +262,14 @@ class VideoFile:
                 yield _packet(by_stream[index], chosen)
         for incident in damage.incidents("", start_ns, stop_ns):
             report(incident)
+
+    def _read_placed(
+        self, track: Track, start_ns: int, stop_ns: int, moments: Mapping[str, Moments]
+    ) -> Iterator[Packet]:
+        wanted = moments.get(track.name)
+        if isinstance(wanted, str):
+            raise ValueError(f"keyframes alone are read by av only, not by {track.details['decoder']}")
+        return PlacedPictures(self._path, track).read(start_ns, stop_ns, wanted)
 
     def _check_turn(self, turn: int) -> None:
         if turn != self._turn:
@@ -283,6 +298,8 @@ class VideoFile:
         """Return a decoder for one track. It ends an earlier one of the same track."""
         if "sidecar" in track.details:
             return _CuesAsTheyAre()
+        if is_placed(track):
+            return PicturesAsTheyAre()
         stream = self._container.streams[track.details["stream"]]
         if stream.codec_context.is_open:  # its state would show: it gets a fresh one
             self._turn += 1

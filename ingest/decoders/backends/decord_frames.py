@@ -1,0 +1,50 @@
+"""decord 0.6: frames by number, from the FFmpeg that its wheel holds (4.2).
+
+Seen: it turns pictures by their display matrix but does not mirror them; edit lists are ignored; the
+"best" of several video streams is taken; after a seek in streams whose first group is open it gives frames
+from somewhere else, so it is never asked to seek: it reads from the first frame on. Its times are 32-bit
+floats, counted from the first frame. A matrix that is declared is honoured; else it is BT.601.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ingest.decoders.backends.frame_reader import Abilities, PlacedFrame
+
+
+class DecordFrames:
+    """See `FrameReader`."""
+
+    abilities: ClassVar[Abilities] = Abilities(
+        chooses_stream=False, keeps_orientation=False, obeys_edit_lists=False, seeks=False
+    )
+
+    def __init__(self, path: Path, stream: int, first_seconds: float) -> None:
+        import decord
+
+        decord.logging.set_level(decord.logging.FATAL)
+        self._open = lambda: decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
+        self._reader: Any = self._open()
+        self._first_seconds = first_seconds
+        self._next = 0
+        self.count: int | None = len(self._reader)
+
+    def read(self, places: Sequence[int]) -> Iterator[PlacedFrame]:
+        """See `FrameReader.read`."""
+        for place in places:
+            if place < self._next:
+                self._reader, self._next = self._open(), 0
+            if place > self._next:
+                self._reader.skip_frames(place - self._next)
+            frame = self._reader.next()
+            self._next = place + 1
+            seconds = float(np.asarray(self._reader.get_frame_timestamp(place)).ravel()[0])
+            yield PlacedFrame(seconds + self._first_seconds, frame.asnumpy())
+
+
+READER = DecordFrames
