@@ -138,6 +138,7 @@ class SampledPictures:
                 if any(self._is_wanted(held, due, last) is not False for held in leading):
                     continue
                 for held in leading:
+                    self._held.remove(held)
                     self._held_bytes -= held.packet.size
                 after = [held for held in group[place + 1 :] if held.time_ns >= key.time_ns]
                 return [
