@@ -1,4 +1,4 @@
-"""`fifth probe --decoders`: every decoder on one file, how fast it is and whether its frames are the reference's.
+"""`fifth probe --decoders`: how fast every decoder is on a file, and whether its frames are the reference's.
 
 Each one does the pipeline's own job: frames on the grid of `--fps`, squares of `--size`, one thread. The
 file is opened anew each time. A decoder that is not exact for a track is shown with its reason and measured
@@ -39,9 +39,9 @@ def compare_decoders(path: Path, sampling: Sampling | None = None, rounds: int =
 
     Returns:
         JSON: `recording`, `least_psnr_db`, and per picture track `track`, what it is (`codec`, `width`,
-        `height`, `pixel_format`), `seconds`, and `decoders`: per decoder `name`, `version`, `why_not` ("" if it is
-        used), `frames`, `frames_per_second` (decoded and passed over ones count, CPU time), `equal_share`
-        and `worst_psnr_db` against the reference.
+        `height`, `pixel_format`), `seconds`, and `decoders`: per decoder `name`, `version`, `why_not` ("" if
+        it is used), `frames`, `frames_per_second` (of CPU time; frames that are passed over count),
+        `equal_share` and `worst_psnr_db` against the reference.
 
     Raises:
         CannotOpen: it is no video file that can be read, or it has no pictures.
