@@ -111,9 +111,14 @@ def parse_audio_formats(given: tuple[str, ...]) -> dict[str, str]:
 @json_option
 @audio_format_option
 @click.option("--workers", type=click.IntRange(min=1), help="Processes (default: number of cores).")
+@click.option("--decoders", is_flag=True, help="Compare all decoders on these video files instead.")
 @speaks
 def probe(
-    paths: tuple[Path, ...], as_json: bool, audio_formats: tuple[str, ...], workers: int | None
+    paths: tuple[Path, ...],
+    as_json: bool,
+    audio_formats: tuple[str, ...],
+    workers: int | None,
+    decoders: bool,
 ) -> None:
     """Show what is inside recordings: tracks, rates, durations, clocks, gaps, damage.
 
@@ -122,7 +127,11 @@ def probe(
     \b
     fifth probe run7.mcap
     fifth probe videos/ --json
+    fifth probe --decoders clip.mp4    which decoder is how fast, and exact
     """
+    if decoders:
+        _compare(paths, as_json)
+        return
     from ingest.probing import probe_recordings, probe_table
 
     found = probe_recordings(list(paths), parse_audio_formats(audio_formats), workers)
@@ -135,6 +144,14 @@ def probe(
         "cause" in entry or entry["failures"] for entry in found["recordings"]
     )
     sys.exit(WITH_FAILURES if damaged else 0)
+
+
+def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
+    from ingest.comparing import compare_decoders, comparison_table
+
+    found = [compare_decoders(path) for path in paths]
+    tables = "\n\n".join(comparison_table(entry) for entry in found)
+    click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else tables)
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """What `--decoder` becomes: resolved once, when a dataset is first planned, and stored with it.
 
-`auto` is the reference, PyAV, for files of every class (codec, size, pixel format): on a CPU it was measured to
-be the fastest that is exact, in all of them (`fifth probe --decoders FILE` measures on your own). No GPU
+`auto` is the reference, PyAV, for files of every class (codec, size, pixel format): on a CPU it was measured
+to be the fastest that is exact, in all of them (`fifth probe --decoders FILE` measures on your own). No GPU
 has been measured yet, so `auto` never chooses one.
 """
 
@@ -29,8 +29,8 @@ def resolve_decoder(asked: str, stored: str | None = None) -> str:
     missing = why_missing(name)
     if missing and stored == name:
         raise WrongUse(
-            f"the dataset is made with --decoder {name}, which this machine can't use: {missing}. Go on with it "
-            "on a machine that can, or make another dataset folder with --decoder av."
+            f"the dataset is made with --decoder {name}, which this machine can't use: {missing}. "
+            "Go on with it on a machine that can, or make another dataset folder with --decoder av."
         )
     if missing:
         raise WrongUse(f"--decoder {name}: {missing}. --decoder av works everywhere.")

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
-from ingest.decoders.backends import BY_PLACE, reader_class
+from ingest.decoders.backends import reader_class
 from ingest.decoders.backends.frame_reader import why_not
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import arrange, fit
@@ -75,7 +75,13 @@ def why_not_exact(path: Path, track: Track, name: str, video_streams: int) -> st
         video_streams: how many picture tracks the file has.
     """
     index = read_index(path, track.details["stream"])
-    if name in BY_PLACE:
+    if name == "nvdec":
+        from ingest.decoders.backends.nvdec_pictures import why_not_on_gpu
+
+        reason, places = why_not_on_gpu(track), _trial_places(len(index), seeks=True)
+        if reason:
+            return reason
+    else:
         reader = reader_class(name)
         reason = why_not(track, reader.abilities, index.hidden, video_streams) or _why_no_table(track, index)
         if reason:
@@ -89,8 +95,6 @@ def why_not_exact(path: Path, track: Track, name: str, video_streams: int) -> st
         if count is not None and count != len(index):
             return f"it finds {count} frames where the container has {len(index)}"
         places = _trial_places(len(index), reader.abilities.seeks)
-    else:
-        places = _trial_places(len(index), seeks=True)
     return _why_other_pictures(path, track, name, index.times_ns[places].tolist())
 
 
@@ -157,7 +161,8 @@ def _spans(times_ns: list[int]) -> list[tuple[int, int]]:
 def _square(picture: Picture, track: Track) -> np.ndarray:
     aspect = Fraction(track.sample_aspect)
     geometry = fit(picture.width, picture.height, TRIAL_SIZE, "crop", aspect=aspect)
-    return arrange(picture.rgb(TRIAL_SIZE, TRIAL_SIZE, geometry.region), geometry)
+    pixels: Any = picture.rgb(TRIAL_SIZE, TRIAL_SIZE, geometry.region)
+    return arrange(pixels if isinstance(pixels, np.ndarray) else pixels.cpu().numpy(), geometry)
 
 
 def psnr_db(one: np.ndarray, other: np.ndarray) -> float:

@@ -135,7 +135,7 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
                 recording = source.probe()
                 for wish, media in _clips(source, recording, length_ns, sampling):
                     if isinstance(media, PictureClip):
-                        pictures.append(torch.from_numpy(media.frames).permute(0, 3, 1, 2))
+                        pictures.append(torch.as_tensor(media.frames).permute(0, 3, 1, 2))
                     elif isinstance(media, SoundClip):
                         sound.append(torch.from_numpy(media.samples))
                     else:

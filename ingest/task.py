@@ -151,7 +151,7 @@ class _Task:
             return [(tag, None)]
         if isinstance(media, PictureClip):
             clip.members[f"{name}.times.npy"] = media.times_ns
-            tensor = torch.from_numpy(media.frames).permute(0, 3, 1, 2)
+            tensor = torch.as_tensor(media.frames).permute(0, 3, 1, 2)
         elif isinstance(media, SoundClip):
             tensor = torch.from_numpy(media.samples)
         else:

@@ -30,8 +30,8 @@ class Window:
 class PictureClip:
     """Sampled frames of one clip."""
 
-    frames: np.ndarray
-    """uint8 [T, size, size, 3], RGB."""
+    frames: Any
+    """uint8 [T, size, size, 3], RGB: an array, or a tensor on the GPU that decoded it."""
     times_ns: np.ndarray
     """int64 [T], each frame's own time, relative to the clip's start (may be negative)."""
 

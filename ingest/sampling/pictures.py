@@ -11,11 +11,12 @@ import heapq
 from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from ingest.errors import CannotDecode
-from ingest.geometry import Fit, arrange, fit
+from ingest.geometry import Fit, Geometry, arrange, fit
 from ingest.recording import Incident, Picture, Report, Track
 from ingest.sampling.clip import PictureClip, Window
 from ingest.timing import grid_times
@@ -44,7 +45,7 @@ class PictureSampler:
         self._how = how
         self._report = report
         self._current: Picture | None = None
-        self._converted: np.ndarray | None = None
+        self._converted: Any = None
         self._missing: list[int] = []
         """Times of frames that can't be had, none before the current one; a heap."""
         self._at = -1
@@ -80,10 +81,7 @@ class PictureSampler:
             self._grid = grid_times(window.start_ns, window.length_ns, self._rate).tolist()
         self._step = 0
         self._times: list[int] = []
-        self._frames = self._room_for(0)
-
-    def _room_for(self, count: int) -> np.ndarray:
-        return np.empty((count, self._size, self._size, 3), np.uint8)
+        self._frames = room_for(0, self._size)
 
     def _pass_over(self, time_ns: int) -> None:
         """Say that a clock jumped back: what was shown already stays."""
@@ -112,7 +110,7 @@ class PictureSampler:
             self._converted = self._convert(picture)
         if self._converted is not None:
             if not self._times:
-                self._frames = self._room_for(len(self._grid) - self._step)
+                self._frames = room_for(len(self._grid) - self._step, self._size, self._converted)
             self._frames[len(self._times)] = self._converted
             self._times.append(picture.time_ns)
 
@@ -125,7 +123,7 @@ class PictureSampler:
             return False
         return not track.max_age_ns or time_ns - since_ns <= track.max_age_ns
 
-    def _convert(self, picture: Picture) -> np.ndarray | None:
+    def _convert(self, picture: Picture) -> Any:
         square = squared(picture, self._track, self._size, self._how, self._report)
         if square is None:
             heapq.heappush(self._missing, picture.time_ns)
@@ -153,7 +151,7 @@ class EachPictureSampler:
         self._size = size
         self._how = how
         self._report = report
-        self._frames: list[np.ndarray] = []
+        self._frames: list[Any] = []
         self._times: list[int] = []
 
     def push(self, picture: Picture) -> list[tuple[Window, PictureClip]]:
@@ -179,16 +177,19 @@ class EachPictureSampler:
 
     def _clip(self) -> tuple[Window, PictureClip]:
         window = self._windows.popleft()
-        frames = (
-            np.stack(self._frames) if self._frames else np.empty((0, self._size, self._size, 3), np.uint8)
-        )
+        frames = room_for(len(self._frames), self._size, next(iter(self._frames), None))
+        for number, frame in enumerate(self._frames):
+            frames[number] = frame
         clip = PictureClip(frames, np.array(self._times, np.int64) - window.start_ns)
         self._frames, self._times = [], []
         return window, clip
 
 
-def squared(picture: Picture, track: Track, size: int, how: Fit, report: Report) -> np.ndarray | None:
-    """Return a picture upright and square, uint8 [size, size, 3]; None, reported, if it can't be had."""
+def squared(picture: Picture, track: Track, size: int, how: Fit, report: Report) -> Any:
+    """Return a picture upright and square, uint8 [size, size, 3]; None, reported, if it can't be had.
+
+    It is an array, or a tensor on the GPU that decoded it.
+    """
     try:
         geometry = fit(
             picture.width,
@@ -200,8 +201,27 @@ def squared(picture: Picture, track: Track, size: int, how: Fit, report: Report)
             mirrored=track.mirrored,
         )
         scaled = picture.rgb(geometry.scaled_width, geometry.scaled_height, geometry.region)
-        return arrange(scaled, geometry)
+        return _arranged(scaled, geometry)
     except CannotDecode as error:
         stop_ns = picture.stop_ns or picture.time_ns + max(1, track.period_ns)
         report(Incident("failure", str(error), track.name, picture.time_ns, stop_ns))
         return None
+
+
+def room_for(count: int, size: int, like: Any = None) -> Any:
+    """Return room for frames, uint8 [count, size, size, 3]: an array, or a tensor where `like` is one."""
+    shape = (count, size, size, 3)
+    return np.empty(shape, np.uint8) if like is None or is_array(like) else like.new_empty(shape)
+
+
+def is_array(pixels: Any) -> bool:
+    """Say whether pixels lie in the machine's memory, and not in a GPU's as a tensor."""
+    return isinstance(pixels, np.ndarray)
+
+
+def _arranged(scaled: Any, geometry: Geometry) -> Any:
+    if is_array(scaled):
+        return arrange(scaled, geometry)
+    from ingest.decoders.backends.device_conversion import arranged
+
+    return arranged(scaled, geometry)

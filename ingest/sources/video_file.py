@@ -306,6 +306,10 @@ class VideoFile:
             self._at_beginning = False
             self._rewind()
             stream = self._container.streams[track.details["stream"]]
+        if track.details.get("decoder") == "nvdec":
+            from ingest.decoders.backends.nvdec_pictures import NvdecDecoder
+
+            return NvdecDecoder(track, stream.codec_context, stream.time_base)
         if track.medium == "pictures":
             return PictureDecoder(track, stream.codec_context, stream.time_base)
         if track.medium == "sound":

@@ -259,7 +259,7 @@ def sampled(path: Path, size: int, how: Any = "crop") -> np.ndarray:
         ]
         clips += sampler.finish()
     assert told == []
-    return clips[0][1].frames
+    return np.asarray(clips[0][1].frames)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ floats, counted from the first frame. A matrix that is declared is honoured; els
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,10 +27,9 @@ class DecordFrames:
     )
 
     def __init__(self, path: Path, stream: int, first_seconds: float) -> None:
-        import decord
-
+        decord: Any = import_module("decord")
         decord.logging.set_level(decord.logging.FATAL)
-        self._open = lambda: decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
+        self._open = partial(decord.VideoReader, str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
         self._reader: Any = self._open()
         self._first_seconds = first_seconds
         self._next = 0
