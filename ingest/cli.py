@@ -168,6 +168,13 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
     show_default=True,
     help="How pictures become square; auto crops files and pads bags.",
 )
+@click.option(
+    "--sample",
+    type=click.Choice(["grid", "keyframes"]),
+    default="grid",
+    show_default=True,
+    help="Frames at --fps, or keyframes alone (much faster), each at its own time.",
+)
 @click.option("--video", default="auto", metavar="NAME|none", help="Frame encoder (see: fifth encoders).")
 @click.option("--audio", default="auto", metavar="NAME|none", help="Sound encoder.")
 @click.option("--signals", default="auto", metavar="NAME|none", help="Signal encoder.")
@@ -246,6 +253,7 @@ def _settings(options: dict[str, Any]) -> Any:
         fps=options["fps"],
         size=options["size"],
         fit=options["fit"],
+        sample=options["sample"],
         video=options["video"],
         audio=options["audio"],
         signals=options["signals"],

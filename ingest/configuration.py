@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ingest.clips import Sampling
+from ingest.clips import PICTURE_CHOICES, Sampling
 from ingest.decoder_choice import resolve_decoder
 from ingest.errors import ConfigurationChanged, WrongUse
 from ingest.geometry import FITS, Fit
@@ -22,7 +22,7 @@ from ingest.timing import NS, seconds_to_ns
 if TYPE_CHECKING:
     from encoders import Encoder
 
-PIPELINE_REVISION = 1
+PIPELINE_REVISION = 2
 """Raised whenever our code changes the bytes that the same configuration gives."""
 
 MEDIA = ("pictures", "sound", "signal")
@@ -80,6 +80,9 @@ class Settings:
     shard_mb: int = 64
     shard_seconds: int = 3600
     device: str = "auto"
+    sample: str = "grid"
+    """`grid`: at `fps` times a second the picture shown then; `keyframes`: each picture that is decodable by
+    itself, at its own time."""
     decoder: str = "auto"
     """Which library decodes video files, where it is exact; see `ingest.decoder_choice`."""
 
@@ -97,6 +100,10 @@ class Settings:
             raise WrongUse(f"--size must be a multiple of 16 from 16 to 4096, got {self.size}")
         if self.fit not in ("auto", *FITS):
             raise WrongUse(f"--fit must be crop, pad or stretch, got {self.fit!r}")
+        if self.sample not in PICTURE_CHOICES:
+            raise WrongUse(f"--sample must be grid or keyframes, got {self.sample!r}")
+        if self.sample == "keyframes" and self.decoder not in ("auto", "av"):
+            raise WrongUse(f"--sample keyframes takes --decoder av, got {self.decoder!r}")
         if self.shard_mb < 1 or self.shard_seconds < 1:
             raise WrongUse("--shard-mb and --shard-seconds must be at least 1")
         names = [entry.name for entry in self.maps]
@@ -149,6 +156,7 @@ class Configuration:
         sound = self.data["encoders"]["sound"]
         rate = Fraction(sound["input"]["rate"]) if sound else Fraction(16000)
         return Sampling(
+            pictures=self.data["sample"],
             fps=Fraction(self.data["fps"]),
             size=self.data["size"],
             fit=self.fit_for(kind),
@@ -190,6 +198,7 @@ def resolve(settings: Settings, stored: Configuration | None = None) -> tuple[Co
         "fps": _text(settings.fps),
         "size": settings.size,
         "fit": settings.fit,
+        "sample": settings.sample,
         "encoders": {medium: e.spec.to_json() if e else None for medium, e in encoders.items()},
         "signal_hz": _text(settings.signal_hz) if settings.signal_hz else "native",
         "tracks": list(settings.tracks),

@@ -99,7 +99,7 @@ def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
     medium = wish.track.medium
     spec = configuration.data["encoders"][medium] if medium != "text" else {}
     rate = {
-        "pictures": configuration.data["fps"],
+        "pictures": "" if configuration.data["sample"] == "keyframes" else configuration.data["fps"],
         "signal": "" if configuration.data["signal_hz"] == "native" else configuration.data["signal_hz"],
         "sound": spec["input"]["rate"] if medium == "sound" else "",
         "text": "",
@@ -180,7 +180,8 @@ def estimated_bytes(layout: Mapping[str, Any], length_ns: int) -> int:
 
 
 def _bytes_per_second(track: Mapping[str, Any], what: str, member: Mapping[str, Any]) -> float:
-    rate = float(Fraction(track["rate"])) if track["rate"] else 100.0
+    unsaid = 1.0 if track["medium"] == "pictures" else 100.0  # keyframes; messages
+    rate = float(Fraction(track["rate"])) if track["rate"] else unsaid
     spec = track["spec"]
     if what == "txt" or track["medium"] == "text":
         return 100.0
