@@ -7,7 +7,7 @@ length of a clip and on how a file is interleaved, not on the length of the reco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -125,30 +125,26 @@ class _Lane:
     def take(self, packet: Packet) -> Iterator[tuple[Window, str, ClipMedia]]:
         """Decode a packet; yield what it completes."""
         self._latest_ns = packet.time_ns
-        try:
-            items = list(self._decoder.decode(packet))
-        except CannotDecode as error:
-            self._lose(str(error))
-            return
-        yield from self._push(items)
+        yield from self._push_all(self._decoder.decode, packet)
 
     def end(self) -> Iterator[tuple[Window, str, ClipMedia]]:
         """Yield all that is left."""
-        try:
-            items = list(self._decoder.flush())
-        except CannotDecode as error:
-            self._lose(str(error))
-            items = []
-        yield from self._push(items)
+        yield from self._push_all(self._decoder.flush)
         for name, sampler in self.samplers.items():
             for window, media in sampler.finish():
                 yield window, name, media
 
-    def _push(self, items: Sequence[MediaItem]) -> Iterator[tuple[Window, str, ClipMedia]]:
-        for item in items:
-            for name, sampler in self.samplers.items():
-                for window, media in sampler.push(item):
-                    yield window, name, media
+    def _push_all(
+        self, give: Callable[..., Iterable[MediaItem]], *packet: Packet
+    ) -> Iterator[tuple[Window, str, ClipMedia]]:
+        """Sample what a decoder gives; what comes before an error counts."""
+        try:
+            for item in give(*packet):
+                for name, sampler in self.samplers.items():
+                    for window, media in sampler.push(item):
+                        yield window, name, media
+        except CannotDecode as error:
+            self._lose(str(error))
 
     def _lose(self, cause: str) -> None:
         """Record that the latest packet does not decode; the samplers hear where something is missing.

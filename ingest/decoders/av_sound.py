@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -13,11 +13,18 @@ from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.decoders.mixing import mixed, mixing_matrix
 from ingest.errors import CannotDecode
 from ingest.recording import Packet, Sound, Track
-from ingest.timing import NS, pts_to_ns
+from ingest.timing import NS
 
 MOST_PLANES = 8
 """PyAV reads behind the end of its list of planes where a frame has so many: such a frame must be packed
 by libswresample before its planes are touched."""
+
+
+GATHERED_SAMPLES = 16384
+"""Frames that follow each other exactly are given as one sound of about this length: what comes after costs
+more per sound than per sample."""
+EXACTLY_NS = 1000
+"""So far may a frame's stamp be from where the one before it ended: less than a sample."""
 
 
 class SoundDecoder:
@@ -26,26 +33,44 @@ class SoundDecoder:
     def __init__(self, track: Track, context: Any, time_base: Fraction) -> None:
         self._track = track
         self._context = context
-        self._time_base = time_base
+        self._times, self._over = time_base.numerator * NS, time_base.denominator
+        self._tick_ns = self._times // self._over
         self._packer: Any = None
         self._known_ns = track.start_ns
         """The last time that a frame brought with it."""
         self._counted = 0
         """Samples since then."""
+        self._gathered: list[np.ndarray] = []
+        self._gathered_samples = 0
+        self._gathered_as: tuple[int, int, str] = (0, 0, "")
+        """Start, sample rate and layout of what is gathered."""
         if context.is_open:
             context.flush_buffers()
         else:
             context.thread_count = 1
 
-    def decode(self, packet: Packet) -> Iterable[Sound]:
-        """Return the sound that this packet completes."""
-        return self._sounds(packet.data)
+    def decode(self, packet: Packet) -> Iterator[Sound]:
+        """Yield the sound that this packet completes."""
+        try:
+            frames = self._frames(packet.data)
+        except CannotDecode:
+            yield from self._given()
+            raise
+        for frame in frames:
+            yield from self._gather(frame)
 
-    def flush(self) -> Iterable[Sound]:
-        """Return the sound still inside."""
-        return self._sounds(None)
+    def flush(self) -> Iterator[Sound]:
+        """Yield the sound still inside."""
+        try:
+            frames = self._frames(None)
+        except CannotDecode:
+            yield from self._given()
+            raise
+        for frame in frames:
+            yield from self._gather(frame)
+        yield from self._given()
 
-    def _sounds(self, packet: Any) -> list[Sound]:
+    def _frames(self, packet: Any) -> list[Any]:
         try:
             frames = self._context.decode(packet)
         except EOFError:  # flushed before
@@ -55,15 +80,29 @@ class SoundDecoder:
         raw = self._track.codec.startswith("pcm_")  # half a packet is as good as a whole one
         if not raw and any(frame.is_corrupt for frame in frames):
             raise CannotDecode(f"a {self._track.codec} packet is damaged")
-        return [self._sound(frame) for frame in frames if frame.samples]
+        return [frame for frame in frames if frame.samples]
 
-    def _sound(self, frame: Any) -> Sound:
-        if frame.pts is not None:
-            self._known_ns, self._counted = self._exact_ns(frame), 0
-        start_ns = self._known_ns + self._counted * NS // frame.sample_rate
-        self._counted += frame.samples
-        samples = self._samples(frame)
-        return Sound(start_ns, samples, frame.sample_rate, layout_name(frame.layout))
+    def _gather(self, frame: Any) -> Iterator[Sound]:
+        rate, samples = frame.sample_rate, frame.samples
+        start_ns = self._start_ns(frame.pts, rate, samples)
+        layout = layout_name(frame.layout)
+        since_ns, *alike = self._gathered_as
+        expected_ns = since_ns + self._gathered_samples * NS // rate
+        if alike != [rate, layout] or abs(start_ns - expected_ns) > EXACTLY_NS:
+            yield from self._given()
+        if not self._gathered:
+            self._gathered_as = start_ns, rate, layout
+        self._gathered.append(self._samples(frame))
+        self._gathered_samples += samples
+        if self._gathered_samples >= GATHERED_SAMPLES:
+            yield from self._given()
+
+    def _given(self) -> Iterator[Sound]:
+        if self._gathered:
+            samples = np.concatenate(self._gathered, axis=1)
+            self._gathered, self._gathered_samples = [], 0
+            start_ns, rate, layout = self._gathered_as
+            yield Sound(start_ns, samples, rate, layout)
 
     def _samples(self, frame: Any) -> np.ndarray:
         if not frame.format.is_planar or frame.layout.nb_channels < MOST_PLANES:
@@ -74,26 +113,33 @@ class SoundDecoder:
         parts = [planar_float(packed) for packed in self._packer.resample(frame)]
         return np.concatenate(parts, axis=1)
 
-    def _exact_ns(self, frame: Any) -> int:
+    def _start_ns(self, pts: int | None, rate: int, samples: int) -> int:
+        """Return when the next frame begins; one without a stamp begins where the one before it ended."""
+        if pts is not None:
+            self._known_ns, self._counted = self._exact_ns(pts, rate, samples), 0
+        start_ns = self._known_ns + self._counted * NS // rate
+        self._counted += samples
+        return start_ns
+
+    def _exact_ns(self, pts: int, rate: int, samples: int) -> int:
         """Return a frame's time, to the sample even where the container keeps only milliseconds.
 
         Frames of one length follow each other without a break in nearly every stream, the first one cut
         by priming and the last one by padding: a frame that begins or ends within a tick of a place in
         that row begins or ends there, wherever reading began.
         """
-        time_base = frame.time_base or self._time_base
-        stamp_ns, tick_ns = pts_to_ns(frame.pts, time_base), pts_to_ns(1, time_base)
-        if tick_ns * frame.sample_rate <= NS:
+        stamp_ns = pts * self._times // self._over
+        if self._tick_ns * rate <= NS:
             return stamp_ns
-        details, rate = self._track.details, frame.sample_rate
+        details = self._track.details
         position = (stamp_ns - self._track.start_ns) * rate // NS - details["first_samples"]
         rows = (
             snapped(position + cut, details["frame_samples"]) - cut + details["first_samples"]
-            for cut in (0, frame.samples)
+            for cut in (0, samples)
         )
         places = [self._track.start_ns + row * NS // rate for row in rows]
         nearest_ns = min(places, key=lambda place_ns: abs(place_ns - stamp_ns))
-        return nearest_ns if abs(nearest_ns - stamp_ns) <= tick_ns else stamp_ns
+        return nearest_ns if abs(nearest_ns - stamp_ns) <= self._tick_ns else stamp_ns
 
 
 def snapped(position: int, step: int) -> int:
@@ -103,6 +149,9 @@ def snapped(position: int, step: int) -> int:
 
 def planar_float(frame: Any) -> np.ndarray:
     """Return an audio frame's samples as float32 [C, N] in [-1, 1]."""
+    if frame.format.name == "fltp":  # what most codecs give: without PyAV's checks
+        samples = frame.samples
+        return np.array([np.frombuffer(plane, np.float32, samples) for plane in frame.planes])
     data = frame.to_ndarray()
     channels = frame.layout.nb_channels
     if not frame.format.is_planar:

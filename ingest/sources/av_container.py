@@ -14,7 +14,6 @@ from ingest.decoders.av_errors import words_of
 from ingest.errors import CannotOpen
 from ingest.recording import Incident
 from ingest.sources.open_failure import why_it_does_not_open
-from ingest.timing import pts_to_ns
 
 _ELSEWHERE = {
     *("concat", "dash", "ffmetadata", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"),
@@ -145,12 +144,6 @@ class Damage:
             words = f"the container can't be read here ({cause})"
             found.append(Incident("failure", words, track, begins_ns, ends_ns))
         return found
-
-
-def decode_time_ns(packet: Any) -> int | None:
-    """Return when a packet is due at the decoder, on the recording's timeline; None if it has no DTS."""
-    dts = packet.dts
-    return None if dts is None else pts_to_ns(dts, packet.time_base)
 
 
 def raise_if_unreadable(path: Path, error: Exception) -> None:

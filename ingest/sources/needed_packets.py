@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ingest.recording import Moments, Track
-from ingest.sources.packet_choice import MOST_HELD_BYTES, Chosen, Need, due_ns, must_begin_first, shown_by_ns
+from ingest.sources.packet_choice import MOST_HELD_BYTES, Chosen, Need, PacketTimes, must_begin_first
 from ingest.sources.sampled_packets import KeyframesAlone, SampledPictures, can_choose
-from ingest.timing import NS, pts_to_ns
+from ingest.timing import NS
 
 PREROLL_NS = NS
 """Sound is decoded from one second before a window: codecs need up to 80 ms (Opus) or a bit
@@ -36,9 +36,9 @@ def need_of(
         moments: which pictures are wanted; None: all of them.
     """
     if track.medium == "sound":
-        return _Around(start_ns - PREROLL_NS, stop_ns)
+        return _Around(track, start_ns - PREROLL_NS, stop_ns)
     if track.medium == "text":
-        return _Around(start_ns - track.details["longest_ns"], stop_ns)
+        return _Around(track, start_ns - track.details["longest_ns"], stop_ns)
     if moments is not None and can_choose(track):
         if isinstance(moments, str):
             return KeyframesAlone(track, start_ns, stop_ns)
@@ -50,15 +50,17 @@ def need_of(
 class _Around:
     """Whatever overlaps a span; packets without a stamp are kept."""
 
-    def __init__(self, start_ns: int, stop_ns: int) -> None:
+    def __init__(self, track: Track, start_ns: int, stop_ns: int) -> None:
+        self._times = PacketTimes(track)
         self._start_ns = start_ns
         self._stop_ns = stop_ns
 
     def take(self, packet: Any) -> Sequence[Chosen]:
-        if packet.pts is None:
+        pts = packet.pts
+        if pts is None:
             return (Chosen(packet),)
-        begins_ns = pts_to_ns(packet.pts - 1, packet.time_base)  # a stamp may be rounded up by a tick
-        ends_ns = pts_to_ns(packet.pts + (packet.duration or 0), packet.time_base)
+        begins_ns = self._times.ns(pts - 1, packet)  # a stamp may be rounded up by a tick
+        ends_ns = self._times.ns(pts + (packet.duration or 0), packet)
         return (Chosen(packet),) if begins_ns < self._stop_ns and ends_ns >= self._start_ns else ()
 
     def rest(self) -> Sequence[Chosen]:
@@ -77,7 +79,7 @@ class _Pictures:
     """
 
     def __init__(self, track: Track, start_ns: int | None, stop_ns: int, from_beginning: bool) -> None:
-        self._track = track
+        self._times = PacketTimes(track)
         self._start_ns = start_ns
         self._stop_ns = stop_ns
         self._decodable = from_beginning
@@ -85,14 +87,14 @@ class _Pictures:
         self._held_bytes = 0
 
     def take(self, packet: Any) -> Sequence[Chosen]:
-        due = due_ns(self._track, packet)
+        due = self._times.due_ns(packet)
         if due is not None and due >= self._stop_ns:
             return ()
         if self._start_ns is None:
             return self._once_decodable(packet)
         if due is not None and due > self._start_ns:
             return self._release(packet)
-        shown_ns = shown_by_ns(self._track, packet) if packet.is_keyframe else None
+        shown_ns = self._times.shown_by_ns(packet) if packet.is_keyframe else None
         if shown_ns is not None and shown_ns <= self._start_ns:
             self._held, self._held_bytes, self._decodable = [], 0, True
         if self._decodable:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ingest.recording import Track
-from ingest.sources.packet_choice import MOST_HELD_BYTES, Chosen, due_ns, shown_by_ns
+from ingest.sources.packet_choice import MOST_HELD_BYTES, Chosen, PacketTimes
 
 MOST_HELD_PACKETS = 5000
 """As many packets are held back at most, however small."""
@@ -54,7 +54,7 @@ class SampledPictures:
     """
 
     def __init__(self, track: Track, moments: np.ndarray, stop_ns: int, from_beginning: bool) -> None:
-        self._track = track
+        self._times = PacketTimes(track)
         self._moments: list[int] = moments.tolist()
         self._stop_ns = stop_ns
         self._decodable = from_beginning
@@ -67,13 +67,13 @@ class SampledPictures:
 
     def take(self, packet: Any) -> Sequence[Chosen]:
         """Take the next packet; return what is certainly needed by now."""
-        due = due_ns(self._track, packet)
+        due = self._times.due_ns(packet)
         if due is not None and due >= self._stop_ns:
             return ()
         self._decodable = self._decodable or packet.is_keyframe
         if not self._decodable:
             return ()
-        time_ns = shown_by_ns(self._track, packet)
+        time_ns = self._times.shown_by_ns(packet)
         if time_ns is None:
             return [*self._all_held(), Chosen(packet)]
         self._held.append(_Held(packet, time_ns, bool(packet.is_discard)))
@@ -176,13 +176,13 @@ class KeyframesAlone:
     """The keyframes that are shown in [start, stop), each to be decoded by itself; see `Need`."""
 
     def __init__(self, track: Track, start_ns: int, stop_ns: int) -> None:
-        self._track = track
+        self._times = PacketTimes(track)
         self._start_ns = start_ns
         self._stop_ns = stop_ns
 
     def take(self, packet: Any) -> Sequence[Chosen]:
         """Take the next packet."""
-        time_ns = shown_by_ns(self._track, packet)
+        time_ns = self._times.shown_by_ns(packet)
         if not packet.is_keyframe or packet.is_discard or time_ns is None:
             return ()
         return (Chosen(packet, begins=True),) if self._start_ns <= time_ns < self._stop_ns else ()

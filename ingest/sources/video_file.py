@@ -25,11 +25,11 @@ from ingest.decoders.av_sound import SoundDecoder
 from ingest.decoders.av_text import TextDecoder
 from ingest.errors import CannotOpen
 from ingest.recording import NO_CHOICE, Cue, Decoder, Incident, Moments, Packet, Recording, Report, Track
-from ingest.sources.av_container import Damage, decode_time_ns, open_container, packets_of
+from ingest.sources.av_container import Damage, open_container, packets_of
 from ingest.sources.declared_length import MAY_MISS_NS, declared_stop_ns, lacks_end_mark
 from ingest.sources.needed_packets import PREROLL_NS, need_of
 from ingest.sources.open_failure import is_encrypted_matroska
-from ingest.sources.packet_choice import Chosen, must_begin_first, shown_by_ns
+from ingest.sources.packet_choice import Chosen, PacketTimes, must_begin_first
 from ingest.sources.placed_pictures import PicturesAsTheyAre, PlacedPictures, is_placed, merged
 from ingest.sources.sidecar import read_sidecar
 from ingest.sources.stream_probe import StreamProbe, plain_metadata
@@ -252,14 +252,15 @@ class VideoFile:
             index: need_of(track, start_ns, stop_ns, self._at_beginning, moments.get(track.name))
             for index, track in by_stream.items()
         }
-        for packet in self._from_here(by_stream, damage, stop_ns):
+        times = {index: PacketTimes(track) for index, track in by_stream.items()}
+        for packet in self._from_here(by_stream, times, damage, stop_ns):
             index = packet.stream_index
             for chosen in needs[index].take(packet):
-                yield _packet(by_stream[index], chosen)
+                yield _packet(by_stream[index], times[index], chosen)
                 self._check_turn(turn)
         for index, need in needs.items():
             for chosen in need.rest():
-                yield _packet(by_stream[index], chosen)
+                yield _packet(by_stream[index], times[index], chosen)
         for incident in damage.incidents("", start_ns, stop_ns):
             report(incident)
 
@@ -275,7 +276,9 @@ class VideoFile:
         if turn != self._turn:
             raise RuntimeError("this reading is over: another one was begun, or the file was closed")
 
-    def _from_here(self, by_stream: dict[int, Track], damage: Damage, stop_ns: int) -> Iterator[Any]:
+    def _from_here(
+        self, by_stream: dict[int, Track], times: dict[int, PacketTimes], damage: Damage, stop_ns: int
+    ) -> Iterator[Any]:
         """Take out packets until none can follow that belongs before `stop_ns`."""
         streams = [self._container.streams[index] for index in by_stream]
         late_ns = max(track.details["late_ns"] for track in by_stream.values())
@@ -285,9 +288,9 @@ class VideoFile:
         self._at_beginning = False
         for packet in packets_of(self._container, streams, damage):
             yield packet
-            due_ns = decode_time_ns(packet)
-            if due_ns is not None:
-                order.late_ns(due_ns)
+            dts = packet.dts
+            if dts is not None:
+                order.late_ns(times[packet.stream_index].ns(dts, packet))
                 damage.latest_ns = order.latest_ns
                 if order.latest_ns is not None and order.latest_ns >= enough_ns:
                     return
@@ -372,7 +375,7 @@ class VideoFile:
             track = by_stream[packet.stream_index]
             if latest_ns is None or (track.medium == "pictures" and not packet.is_keyframe):
                 continue
-            shown_ns = shown_by_ns(track, packet)
+            shown_ns = PacketTimes(track).shown_by_ns(packet)
             if shown_ns is None or shown_ns > max(latest_ns, track.start_ns):
                 return False
             del wanting[packet.stream_index]
@@ -386,11 +389,10 @@ class VideoFile:
         self._at_beginning = True
 
 
-def _packet(track: Track, chosen: Chosen) -> Packet:
-    data = chosen.packet
-    stamp = data.pts if data.pts is not None and track.details["delay"] is None else data.dts
-    time_ns = track.start_ns if stamp is None else pts_to_ns(stamp, data.time_base)
-    return Packet(track.name, time_ns, data, chosen.begins, chosen.shown)
+def _packet(track: Track, times: PacketTimes, chosen: Chosen) -> Packet:
+    time_ns = times.begins_ns(chosen.packet)
+    at_ns = track.start_ns if time_ns is None else time_ns
+    return Packet(track.name, at_ns, chosen.packet, chosen.begins, chosen.shown)
 
 
 class _CuesAsTheyAre:

@@ -132,16 +132,10 @@ def test_sound_without_stamps_is_counted(tmp_path: Path) -> None:
     with VideoFile(path) as source:
         track = source.probe().track("audio")
         decoder: Any = source.decoder(track)
-    times = [decoder._sound(bare_frame(pts)).start_ns for pts in (None, None, 441, None, None)]
+    times = [decoder._start_ns(pts, 44_100, 100) for pts in (None, None, 441, None, None)]
     assert times == [k * 100 * NS // 44_100 for k in (0, 1)] + [
         NS // 100 + k * 100 * NS // 44_100 for k in (0, 1, 2)
     ]
-
-
-def bare_frame(pts: int | None) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.zeros((1, 100), np.float32), format="fltp", layout="mono")
-    frame.sample_rate, frame.time_base, frame.pts = 44_100, Fraction(1, 44_100), pts
-    return frame
 
 
 def test_a_packet_that_does_not_decode_is_named_and_the_next_one_does(tmp_path: Path) -> None:
@@ -153,7 +147,22 @@ def test_a_packet_that_does_not_decode_is_named_and_the_next_one_does(tmp_path: 
         decoder = source.decoder(recording.tracks[0])
     with pytest.raises(CannotDecode, match=r"a flac packet does not decode \(the data is damaged\)"):
         list(decoder.decode(Packet("audio", 0, av.Packet(bytes(200)))))
-    assert len(list(decoder.decode(packets[1]))) == 1
+    sounds = [*decoder.decode(packets[1]), *decoder.flush()]
+    assert len(sounds) == 1
+
+
+def test_what_came_before_an_error_is_given(tmp_path: Path) -> None:
+    """Frames are gathered: those before a damaged packet come out before the error does."""
+    path = write_sound(tmp_path / "x.flac", tone(440, 1))
+    with VideoFile(path) as source:
+        recording = source.probe()
+        packets = list(source.read(recording.tracks, 0, recording.stop_ns, print))
+        decoder = source.decoder(recording.tracks[0])
+        assert not list(decoder.decode(packets[0]))
+        given = iter(decoder.decode(Packet("audio", 0, av.Packet(bytes(200)))))
+        assert next(given).start_ns == 0  # type: ignore[union-attr]
+        with pytest.raises(CannotDecode):
+            next(given)
 
 
 # resampling

@@ -49,7 +49,7 @@ def picked(frames: Sequence[tuple[int, str]], moments: np.ndarray) -> list[tuple
     return [frames[place] for place in places.tolist() if place >= 0]
 
 
-def check(path: Path, until_ns: int) -> int:
+def check(path: Path, until_ns: int, rates: Sequence[Fraction] = RATES, most_pixels: int = 2**40) -> int:
     """Compare every video track of a file, sampled as a whole and clip by clip; return the packets saved."""
     saved = 0
     with VideoFile(path) as source:
@@ -57,10 +57,12 @@ def check(path: Path, until_ns: int) -> int:
         for track in recording.tracks:
             if track.medium != "pictures" or not can_choose(track):
                 continue
+            if track.width * track.height > most_pixels:
+                continue
             stop_ns = min(track.stop_ns, recording.origin_ns + until_ns)
             frames = decode_all(path, track.details["stream"], until_ns=stop_ns + NS)
             twin = sorted((time_ns, name) for time_ns, name in frames if time_ns is not None)
-            for rate in RATES:
+            for rate in rates:
                 moments = grid_times(recording.origin_ns, stop_ns - recording.origin_ns, rate)
                 ours, packets = sampled(source, track, moments, recording.origin_ns, stop_ns)
                 assert ours == picked(twin, moments), f"{path.name} at {rate} a second"
@@ -82,12 +84,12 @@ def test_made_files_give_the_frames_of_decoding_everything(kind: str, tmp_path: 
 @pytest.mark.media
 @pytest.mark.slow
 def test_real_files_give_the_frames_of_decoding_everything(media: Path) -> None:
-    """The first six seconds of every real video whose packets all decode."""
+    """The first seconds of every real video, up to 1080p, whose packets all decode."""
     saved = 0
     for path in sorted((media / "video").iterdir()):
         if path.name not in DAMAGED:
-            saved += check(path, 6 * NS)
-    assert saved > 1000
+            saved += check(path, 2 * NS, RATES[:1], 1920 * 1088)
+    assert saved > 500
 
 
 def test_pictures_that_nothing_refers_to_are_passed_over(tmp_path: Path) -> None:
