@@ -9,7 +9,7 @@ the track's details, and with it in the plan: all workers read the track alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,7 @@ from ingest.decoders.backends import reader_class
 from ingest.decoders.backends.frame_reader import why_not
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import arrange, fit
-from ingest.recording import Incident, Picture, Recording, Track
+from ingest.recording import Decoder, Incident, MediaItem, Packet, Picture, Recording, Track
 from ingest.sources.picture_index import PictureIndex, read_index
 from ingest.sources.video_file import VideoFile
 
@@ -145,11 +145,16 @@ def pictures_at(path: Path, track: Track, times_ns: Iterable[int]) -> dict[int, 
             decoder = source.decoder(track)
             wanted = {time_ns for time_ns in times_ns if start_ns <= time_ns < stop_ns}
             packets = source.read([track], start_ns, stop_ns, lambda _: None)
-            for items in [*(decoder.decode(packet) for packet in packets), decoder.flush()]:
-                for picture in cast("Iterable[Picture]", items):
-                    if picture.time_ns in wanted:
-                        found[picture.time_ns] = _square(picture, track)
+            for picture in cast("Iterator[Picture]", _decoded(decoder, packets)):
+                if picture.time_ns in wanted:
+                    found[picture.time_ns] = _square(picture, track)
     return found
+
+
+def _decoded(decoder: Decoder, packets: Iterable[Packet]) -> Iterator[MediaItem]:
+    for packet in packets:
+        yield from decoder.decode(packet)
+    yield from decoder.flush()
 
 
 def _spans(times_ns: list[int]) -> list[tuple[int, int]]:

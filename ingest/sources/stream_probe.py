@@ -297,10 +297,11 @@ def codec_name(stream: Any) -> str:
 
 def _colour(frame: Any) -> dict[str, Any]:
     """Return how a frame's samples are understood, as JSON."""
-    colour = colour_of(frame)
-    declared = frame.format.is_rgb or int(frame.colorspace) not in UNSAID_MATRIX
+    colour, name = colour_of(frame), frame.format.name
+    kind = "rgb" if frame.format.is_rgb or name == "pal8" else "grey" if name.startswith("gray") else ""
+    declared = bool(kind) or int(frame.colorspace) not in UNSAID_MATRIX
     return {
-        "matrix": "rgb" if frame.format.is_rgb else colour.matrix,
+        "matrix": kind or colour.matrix,
         "range": "full" if colour.full_range else "limited",
         "transfer": colour.transfer,
         "declared": declared,

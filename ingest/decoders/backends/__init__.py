@@ -12,8 +12,7 @@ trusted: what a library can't give exactly it refuses, in words, and then PyAV d
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
-from importlib.util import find_spec
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ _INSTALL = {
 
 def version_of(name: str) -> str:
     """Return the version of a backend's library; "" where it is not installed."""
+    from importlib import metadata
+
     for package in _PACKAGES[name]:
         try:
             return metadata.version(package)
@@ -54,6 +55,8 @@ def why_missing(name: str) -> str:
 
     The library itself is loaded: some can be installed and still not be loaded.
     """
+    from importlib.util import find_spec
+
     module = _MODULES.get(name, name)
     if find_spec(module) is None:
         return f"it is not installed ({_INSTALL[name]})"

@@ -1,9 +1,10 @@
 """decord 0.6: frames by number, from the FFmpeg that its wheel holds (4.2).
 
 Seen: it turns pictures by their display matrix but does not mirror them; edit lists are ignored; the
-"best" of several video streams is taken; after a seek in streams whose first group is open it gives frames
-from somewhere else, so it is never asked to seek: it reads from the first frame on. Its times are 32-bit
-floats, counted from the first frame. A matrix that is declared is honoured; else it is BT.601.
+"best" of several video streams is taken. Where groups of pictures are open, it gives other frames after a
+seek and says they were the ones asked for; so it is never let seek: it reads every frame from the first on.
+Its times are 32-bit floats, counted from the first frame, and those of its table, not of what it decoded. A
+matrix that is declared is honoured; else it is BT.601.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class DecordFrames:
         for place in places:
             if place < self._next:
                 self._reader, self._next = self._open(), 0
-            if place > self._next:
-                self._reader.skip_frames(place - self._next)
+            for _ in range(place - self._next):
+                self._reader.next()  # `skip_frames` jumps to keyframes, and then gives other frames
             frame = self._reader.next()
             self._next = place + 1
             seconds = float(np.asarray(self._reader.get_frame_timestamp(place)).ravel()[0])

@@ -83,6 +83,8 @@ def why_not(track: Track, abilities: Abilities, hidden: int, video_streams: int)
     details, colour = track.details, track.details["colour"]
     if details["counted"] or details["delay"] is not None:
         return "the container stores no presentation stamps"
+    if details["interlaced"]:
+        return "interlaced pictures may be stored as two fields, each with a stamp of its own"
     if track.pixel_format not in PLAIN_FORMATS:
         return f"it makes 8-bit RGB of {track.pixel_format} in its own way"
     if colour["matrix"] not in PLAIN_MATRICES or colour["transfer"] != "sdr":

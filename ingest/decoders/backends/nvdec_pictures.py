@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import av.error
@@ -24,9 +24,6 @@ from ingest.decoders.colour import colour_of
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import Region
 from ingest.recording import Track
-
-if TYPE_CHECKING:
-    import torch
 
 DRIVER_LIBRARY = "libnvcuvid.so.1"
 LEFT_SITED = {"h264", "hevc", "mpeg2video", "mpeg4", "vp9"}
@@ -80,7 +77,7 @@ class NvdecDecoder(PictureDecoder):
     def __init__(self, track: Track, context: Any, time_base: Fraction) -> None:
         super().__init__(track, hardware_context(context), time_base)
 
-    def _picture(self, frame: Any) -> DevicePicture:  # type: ignore[override]
+    def _picture(self, frame: Any) -> Any:
         return DevicePicture(super()._picture(frame).time_ns, frame, self._track.codec in LEFT_SITED)
 
 
@@ -121,8 +118,8 @@ class DevicePicture:
         self.frame = frame
         self._left_sited = left_sited
 
-    def rgb(self, width: int, height: int, region: Region | None = None) -> torch.Tensor:
-        """Return uint8 [height, width, 3] on the device of the frame.
+    def rgb(self, width: int, height: int, region: Region | None = None) -> Any:
+        """Return a torch tensor, uint8 [height, width, 3], on the device of the frame.
 
         Raises:
             CannotDecode: parts of the picture are missing, or its format can't be handed over.
