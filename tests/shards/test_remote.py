@@ -9,15 +9,14 @@ import pickle
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loopback import STALL_S, Loopback
-from made_dataset import files_of, write_dataset
-from test_reshard import samples_of
+from made_dataset import VIDEO, Task, files_of, write_dataset
+from test_reshard import samples_of, write_tasks
 
 from shards import (
     CannotFetch,
@@ -206,36 +205,39 @@ def test_a_changed_dataset_is_read_anew(tmp_path: Path) -> None:
     assert len([path for path in (tmp_path / "cache").iterdir() if path.name != ".locks"]) == 2
 
 
-def test_the_budget_is_kept(server: Loopback, finished: Path, tmp_path: Path) -> None:
+def test_the_budget_is_kept(tmp_path: Path) -> None:
     """What was used longest ago goes; what is mapped stays, and the rest is fetched again."""
-    sizes = [path.stat().st_size for path in (finished / "shards").iterdir()]
-    budget = sum(sizes) * 2 // 3 + 60_000
-    remote = options(tmp_path, cache_bytes=budget)
-    dataset = open_dataset(f"{server.http}/dataset", remote)
-    held = dataset.sample(next(iter(expected(finished))))
-    arrays = held.arrays
-    for _ in range(3):
-        assert read_all(f"{server.http}/dataset", remote) == expected(finished)
-        assert sum(cached(tmp_path).values()) <= budget
-        assert TAR in cached(tmp_path)
-        gc.collect()
-    assert server.asked[f"dataset/{TAR}"] == 1
-    assert sum(server.asked.values()) > len(server.asked) + 2  # others came again
-    assert {name: array.tobytes() for name, array in arrays.items()} == expected(finished)[held.key]
+    names = [f"{number}.mkv" for number in range(9)]
+    tasks = {number: Task(VIDEO, {name: range(4)}) for number, name in enumerate(names)}
+    source = write_tasks(tmp_path / "data" / "dataset", tasks)
+    files = [path for path in source.rglob("*") if path.is_file()]
+    others = sum(path.stat().st_size for path in files if path.parent.name != "shards")
+    budget = others + sum(path.stat().st_size for path in files if path.parent.name == "shards") // 2
+    remote = options(tmp_path / "cache", cache_bytes=budget)
+    with Loopback(source.parent) as server:
+        dataset = open_dataset(f"{server.http}/dataset", remote)
+        held = next(dataset.samples())
+        arrays = held.arrays
+        for _ in range(3):
+            assert read_all(f"{server.http}/dataset", remote) == expected(source)
+            assert sum(cached(remote.cache_folder).values()) <= budget
+            assert "shards/video-000000.tar" in cached(remote.cache_folder)
+            gc.collect()
+        assert server.asked["dataset/shards/video-000000.tar"] == 1
+        assert server.asked["dataset/shards/video-000004.tar"] == 3
+    assert {name: array.tobytes() for name, array in arrays.items()} == expected(source)[held.key]
 
 
 def test_what_is_used_is_not_removed_for_the_budget(server: Loopback, tmp_path: Path) -> None:
     """A budget below what is in use is exceeded, with a word; once released it is kept again."""
     remote = options(tmp_path, cache_bytes=1000)
-    dataset = open_dataset(f"{server.http}/dataset", remote)
     with pytest.warns(UserWarning, match="raise cache_bytes"):
-        samples = list(dataset.samples())
+        samples = list(open_dataset(f"{server.http}/dataset", remote).samples())
     assert sum(name.endswith(".tar") for name in cached(tmp_path)) == 3
-    del samples, dataset
+    del samples
     gc.collect()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        open_dataset(f"{server.http}/dataset", remote).files.path("tables/failures.jsonl")
+    with pytest.warns(UserWarning, match="raise cache_bytes"):
+        open_dataset(f"{server.http}/dataset", remote).table("failures")
     assert not [name for name in cached(tmp_path) if name.endswith(".tar")]
 
 
