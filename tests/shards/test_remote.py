@@ -26,6 +26,7 @@ from shards import (
     RemoteOptions,
     Reshaping,
     ShardsError,
+    TokenStream,
     as_webdataset,
     open_dataset,
     reshard,
@@ -353,3 +354,50 @@ def test_options_that_cannot_work_are_refused(values: dict[str, Any], said: str)
     """With the value."""
     with pytest.raises(ValueError, match=said):
         RemoteOptions(**values)
+
+
+@pytest.mark.parametrize("kind", ["batches", "packed", "samples"])
+def test_a_stream_is_the_same_from_there(server: Loopback, finished: Path, tmp_path: Path, kind: str) -> None:
+    """Every batch, byte for byte, through faults; and it goes on from a state of the local one."""
+    server.faults = {TAR: ["truncate", "flip"], "video-000002.tar": ["500"]}
+    there = TokenStream(f"{server.http}/dataset", remote=options(tmp_path, prefetch=2), **STREAM)
+    here = TokenStream(finished, **STREAM)
+    want = [_plain(batch) for batch in _yielding(here, kind)]
+    assert [_plain(batch) for batch in _yielding(there, kind)] == want
+    reader = iter(_yielding(here, kind))
+    first = [_plain(next(reader)) for _ in range(3)]
+    if kind == "batches":
+        goes_on = there.batches()
+        state = here.batches()
+        rest = iter(state)
+        for _ in range(3):
+            next(rest)
+        goes_on.load_state_dict(state.state_dict())
+        assert first + [_plain(batch) for batch in goes_on] == want
+
+
+STREAM: dict[str, Any] = {"global_batch": 4, "epochs": 2, "tracks": ["video"], "seed": 3}
+
+
+def _yielding(stream: TokenStream, kind: str) -> TokenStream:
+    if kind == "packed":
+        return stream.packed(64)
+    return stream.batches() if kind == "batches" else stream.samples()
+
+
+def _plain(batch: Any) -> Any:
+    if isinstance(batch, dict):
+        return {name: value.tolist() for name, value in batch.items()}
+    return batch.key, {name: array.tolist() for name, array in batch.arrays.items()}
+
+
+@pytest.mark.slow
+def test_a_stream_in_workers_reads_from_there(server: Loopback, finished: Path, tmp_path: Path) -> None:
+    """Two forked workers of a `DataLoader`, after the parent has read too."""
+    torch_data: Any = pytest.importorskip("torch.utils.data")
+    remote = options(tmp_path, prefetch=2)
+    stream = TokenStream(f"{server.http}/dataset", remote=remote, **STREAM).batches()
+    want = [_plain(batch) for batch in TokenStream(finished, **STREAM).batches()]
+    assert _plain(next(iter(stream))) == want[0]
+    loader = torch_data.DataLoader(stream, batch_size=None, num_workers=2)
+    assert [_plain(batch) for batch in loader] == want
