@@ -24,6 +24,7 @@ from shards.errors import CannotReshard, DamagedDataset
 from shards.folder import FORMAT, MANIFEST, DatasetFolder, shard_name
 from shards.manifest import file_facts, hash_fits, read_manifest
 from shards.reader import Dataset, Shard, open_dataset
+from shards.remote.options import RemoteOptions
 from shards.reshard_order import Order, Task, Wanted, sources_of
 from shards.writer import ShardWriter
 
@@ -90,14 +91,17 @@ def reshard(
     out: Path | str,
     reshaping: Reshaping | None = None,
     report: Report | None = None,
+    remote: RemoteOptions | None = None,
 ) -> list[DatasetFolder]:
     """Write datasets anew as one, or as one per split. Safe to run again.
 
     Args:
-        datasets: finished ones. Where two hold the same sample, the first one's is taken.
+        datasets: finished ones, by folder or address. Of a sample that two hold, the first one's is taken.
         out: the folder of the new dataset; with splits each is a dataset in a folder of its name there.
         reshaping: what to make of the samples.
         report: told what was left out, and why.
+        remote: how datasets that are elsewhere are read. A whole one should fit the cache: shuffled samples
+            are taken from all shards at once.
 
     Returns:
         The new datasets, in the order of the splits.
@@ -109,7 +113,7 @@ def reshard(
         FileNotFoundError, NotADataset: there is no finished dataset.
     """
     reshaping, say = reshaping or Reshaping(), report or (lambda line: None)
-    job = _Job([open_dataset(path) for path in datasets], reshaping, say)
+    job = _Job([open_dataset(path, remote) for path in datasets], reshaping, say)
     folders = {name: DatasetFolder(Path(out) / name) for name in reshaping.split or {"": 1.0}}
     for folder in folders.values():
         job.check_free(folder)

@@ -84,6 +84,7 @@ class Cache:
                     file.flush()
                     os.fsync(file.fileno())
                     temporary.replace(path)
+                    fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough: a fork may have it open too
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
@@ -125,7 +126,10 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / name).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _remove_unused(path: Path) -> bool:

@@ -8,10 +8,10 @@ and so another folder in the cache: nothing old is ever taken for new.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import re
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ from shards.remote.prefetch import Prefetcher
 from shards.remote.transfer import Expected, Transfer
 
 _HASH_LINE = re.compile(rb"([0-9a-f]{64})  fifth\.json\n")
+_FETCHES = 3
 _SHARDS = "tables/shards.jsonl"
 
 
@@ -47,7 +48,12 @@ class RemoteFiles:
         self._cache = Cache(self.options.cache_folder, self.options.cache_bytes)
         self.folder = self.options.cache_folder / self._sha256[:32]
         """Where the files lie once they are here."""
-        self._small = {f"{MANIFEST}.sha256": hash_file}
+        manifest = self._manifest()
+        self._small = {f"{MANIFEST}.sha256": hash_file, MANIFEST: manifest}
+        tables = parse_json(manifest, self.folder / MANIFEST)["tables"]
+        self._tables = {name: Expected(facts["bytes"], facts["sha256"]) for name, facts in tables.items()}
+        self._shard_files: dict[str, Expected] = {}
+        self._held: dict[str, mmap.mmap] = {}
         self._prefetch: tuple[int, Prefetcher] | None = None
 
     def _manifest_hash(self) -> bytes:
@@ -60,14 +66,17 @@ class RemoteFiles:
         return data
 
     def path(self, name: str) -> Path:
-        """Return where a file is, after it was brought there. It may be removed when room is needed.
+        """Return where a file is, after it was brought there. A shard's may be removed when room is needed.
 
         Raises:
             FileNotFoundError: the dataset names no such file, or it is not there.
             DamagedDataset: it comes damaged again and again.
             CannotFetch: it can't be had.
         """
-        self.open(name).close()
+        with self.open(name) as file:
+            if not name.startswith("shards/") and name not in self._held and os.fstat(file.fileno()).st_size:
+                # The few files that say what the others are stay as long as this object.
+                self._held[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return self.folder / name
 
     def open(self, name: str) -> BinaryIO:
@@ -82,7 +91,8 @@ class RemoteFiles:
 
         Errors are kept for the one who asks for the file.
         """
-        if self.options.prefetch:
+        if self.options.prefetch and names:
+            self._in_shards(names[0])  # before there are threads that would all read it
             here = self.folder.name
             self._prefetcher().expect([n for n in names if not self._cache.has(f"{here}/{n}")])
 
@@ -98,12 +108,10 @@ class RemoteFiles:
 
     def _recipe(self, name: str) -> tuple[int, Any]:
         """Return a file's size, and what writes it."""
-        if name == MANIFEST:
-            self._small[name] = self._manifest
         if name in self._small:
             data = self._small[name]
             return len(data), lambda file: file.write(data)
-        expected = self._tables.get(name) or self._shard_files.get(name)
+        expected = self._tables.get(name) or self._in_shards(name)
         if expected is None:
             raise FileNotFoundError(f"{self.url}: the dataset names no file {name}")
 
@@ -121,9 +129,8 @@ class RemoteFiles:
 
         return expected.size_bytes, write
 
-    @cached_property
     def _manifest(self) -> bytes:
-        for _ in range(3):
+        for _ in range(_FETCHES):
             data = self._transfer.whole(MANIFEST)
             if hashlib.sha256(data).hexdigest() == self._sha256:
                 return data
@@ -132,21 +139,20 @@ class RemoteFiles:
             "copy both there again"
         )
 
-    @cached_property
-    def _tables(self) -> dict[str, Expected]:
-        tables = parse_json(self._manifest, self.folder / MANIFEST)["tables"]
-        return {name: Expected(facts["bytes"], facts["sha256"]) for name, facts in tables.items()}
-
-    @cached_property
-    def _shard_files(self) -> dict[str, Expected]:
-        found = {}
-        with self.open(_SHARDS):  # in use while it is read
-            for line in read_json_lines(self.folder / _SHARDS):
-                base = f"shards/{line['name']}"
-                found[f"{base}.tar"] = Expected(line["bytes"], line["sha256"])
-                found[f"{base}.tar.idx"] = Expected(8 * (line["samples"] + 1), line["idx_sha256"])
-                found[f"{base}.samples.npy"] = Expected(line["samples_bytes"], line["samples_sha256"])
-        return found
+    def _in_shards(self, name: str) -> Expected | None:
+        # Read when first asked for, without a lock that a fork could find taken.
+        if not self._shard_files:
+            self._shard_files = dict(_expected_of(read_json_lines(self.path(_SHARDS))))
+        return self._shard_files.get(name)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_prefetch": None}
+        return self.__dict__ | {"_prefetch": None, "_held": {}}
+
+
+def _expected_of(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[str, Expected]]:
+    """Yield each file of the shards in the table of shards, and what it must be."""
+    for line in lines:
+        base = f"shards/{line['name']}"
+        yield f"{base}.tar", Expected(line["bytes"], line["sha256"])
+        yield f"{base}.tar.idx", Expected(8 * (line["samples"] + 1), line["idx_sha256"])
+        yield f"{base}.samples.npy", Expected(line["samples_bytes"], line["samples_sha256"])

@@ -11,7 +11,7 @@ versions, and the order must not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -72,6 +72,8 @@ class EpochOrder:
         """int64 [shards + 1]: number of each shard's first item; then of all items."""
         self.count = int(self.first[-1])
         self.window = window
+        self.upcoming: Callable[[IntArray], None] = lambda shards: None
+        """Told, when a block is made, which shards it and the next one are of."""
         self._seed = seed
         self._shards = lru_cache(4)(self._make_shards)
         self.block = lru_cache(_BLOCKS_KEPT)(self._make_block)
@@ -112,8 +114,14 @@ class EpochOrder:
             shards = shards[permutation(len(shards), self._seed, epoch)]
         return shards, np.cumsum(self.counts[shards]) - self.counts[shards]
 
+    def _shards_between(self, epoch: int, start: int, stop: int) -> IntArray:
+        shards, starts = self._shards(epoch)
+        first = int(np.searchsorted(starts, start, side="right")) - 1
+        return shards[max(first, 0) : int(np.searchsorted(starts, stop, side="left"))]
+
     def _make_block(self, epoch: int, number: int) -> IntArray:
         start = number * self.block_size
+        self.upcoming(self._shards_between(epoch, start, start + 2 * self.block_size))
         items = self.in_shard_order(epoch, start, min(start + self.block_size, self.count))
         if self.window:
             items = items[permutation(len(items), self._seed, epoch, number + 1)]

@@ -49,6 +49,8 @@ class Plan:
             EpochOrder(s.counts, mix(mix(settings.seed) ^ number), settings.shuffle_window)
             for number, s in enumerate(selections)
         ]
+        for order, selection in zip(self.orders, selections, strict=True):
+            order.upcoming = selection.expect
         self.packed: list[PackedRows] = []
         if output.kind == "packed":
             assert vocabulary is not None

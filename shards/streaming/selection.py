@@ -16,12 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from shards.dataset_files import Files
 from shards.errors import NothingToStream, UnknownName
 from shards.layout import Layout
 from shards.npy import npy_view
 from shards.reader import Dataset
 from shards.streaming.order import IntArray, mix_all
-from shards.streaming.shard_access import Files, OpenShard, ShardEntry, ShardMaps
+from shards.streaming.shard_access import OpenShard, ShardEntry, ShardMaps
 
 Split = Literal["train", "validation"]
 Clip = tuple[OpenShard, int]
@@ -197,6 +198,11 @@ class Selection:
         """Return a shard by its place in `entries`."""
         return self.maps.open(self.entries[shard])
 
+    def expect(self, shards: IntArray) -> None:
+        """Learn which shards, as places in `entries`, will be read next, most urgent first."""
+        names = [self.entries[shard].name for shard in shards.tolist()]
+        self.maps.files.expect([f"shards/{n}{ending}" for n in names for ending in (".samples.npy", ".tar")])
+
     def per_item(self, measure: Callable[[ShardEntry, npt.NDArray[Any]], IntArray]) -> IntArray:
         """Return the sum over each item's clips of something that stands in the rows.
 
@@ -213,8 +219,8 @@ class Selection:
     def all_rows(self) -> Iterator[tuple[ShardEntry, npt.NDArray[Any]]]:
         """Yield each shard with its rows, without opening its tar."""
         for entry in self.entries:
-            path = self.maps.files.path(f"shards/{entry.name}.samples.npy")
-            yield entry, npy_view(path.read_bytes())
+            with self.maps.files.open(f"shards/{entry.name}.samples.npy") as file:
+                yield entry, npy_view(file.read())
 
     @cached_property
     def tokens(self) -> IntArray:

@@ -1,6 +1,6 @@
 """The files of a dataset's shards, mapped into memory: the one place where a stream touches a disk.
 
-files = LocalFiles(folder)               where the files are: a seam, so that they may be elsewhere
+files = files_of(folder)                 where the files are: here, or elsewhere (`shards.dataset_files`)
 maps = ShardMaps(files, open_maps=128)
 shard = maps.open(entry)                 an `OpenShard`, of which at most 128 are kept
 shard.array(row, column)                 a view of the tar
@@ -9,14 +9,14 @@ shard.array(row, column)                 a view of the tar
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from shards.dataset_files import Files
 from shards.errors import DamagedDataset
 from shards.layout import Layout, Member
 from shards.npy import BadNpy, npy_view
@@ -26,36 +26,6 @@ from shards.tar import BLOCK_BYTES, NAME_BYTES
 Array = npt.NDArray[Any]
 _NPY = int.from_bytes(b"\x93NUMPY\x01\x00", "little")
 """The first eight bytes of every npy of ours (`shards.npy`), as one number."""
-
-
-class Files(Protocol):
-    """Where a dataset's files are."""
-
-    def path(self, name: str) -> Path:
-        """Return the local path of a file, by its name in the dataset (`shards/video-000000.tar`).
-
-        A file from elsewhere is brought here first. It stays readable while it is mapped.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-        """
-
-    def expect(self, names: Sequence[str]) -> None:
-        """Learn which files will be asked for next, most urgent first. May do nothing."""
-
-
-@dataclass(frozen=True)
-class LocalFiles:
-    """A dataset in a local folder."""
-
-    folder: Path
-
-    def path(self, name: str) -> Path:
-        """Return where the file is."""
-        return self.folder / name
-
-    def expect(self, names: Sequence[str]) -> None:
-        """Do nothing: the files are here."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +57,10 @@ class OpenShard:
 
     def __init__(self, files: Files, entry: ShardEntry) -> None:
         self.entry = entry
-        self.path = files.path(f"shards/{entry.name}.tar")
-        rows_path = files.path(f"shards/{entry.name}.samples.npy")
+        self.path = files.folder / f"shards/{entry.name}.tar"
+        rows_path = files.folder / f"shards/{entry.name}.samples.npy"
         try:
-            self.rows = npy_view(_mapped(rows_path))
+            self.rows = npy_view(_mapped(files, f"shards/{entry.name}.samples.npy"))
         except BadNpy as error:
             raise DamagedDataset(
                 f"{rows_path}: {error}; run fifth verify, and make the shard again"
@@ -100,7 +70,7 @@ class OpenShard:
                 f"{rows_path}: {len(self.rows)} rows for the {entry.samples} samples of the dataset's table; "
                 "run fifth verify, and make the shard again"
             )
-        self.tar = _mapped(self.path)
+        self.tar = _mapped(files, f"shards/{entry.name}.tar")
         whole = len(self.tar) // BLOCK_BYTES * BLOCK_BYTES  # a cut tar may end anywhere
         self._bytes = np.frombuffer(self.tar, np.uint8, whole)
         self._first_word = self._bytes.view(np.uint64).item
@@ -202,9 +172,11 @@ class ShardMaps:
         return len(self._open)
 
 
-def _mapped(path: Path) -> memoryview:
-    with path.open("rb") as file:
+def _mapped(files: Files, name: str) -> memoryview:
+    with files.open(name) as file:
         try:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except ValueError as error:
-            raise DamagedDataset(f"{path}: is empty; run fifth verify, and make the shard again") from error
+            raise DamagedDataset(
+                f"{files.folder / name}: is empty; run fifth verify, and make the shard again"
+            ) from error

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shards.dataset_files import Files
 from shards.reader import Dataset
-from shards.streaming.shard_access import Files, LocalFiles
+from shards.remote.options import RemoteOptions
 
 
-def open_source(path: Path | str) -> tuple[Dataset, Files]:
-    """Open a dataset for streaming.
+def open_source(path: Path | str, remote: RemoteOptions | None = None) -> tuple[Dataset, Files]:
+    """Open a dataset for streaming, by its folder or address.
 
     Raises:
-        FileNotFoundError, NotADataset, DamagedDataset: as `Dataset` does.
+        FileNotFoundError, NotADataset, DamagedDataset, CannotFetch: as `Dataset` does.
     """
-    dataset = Dataset(path)
-    return dataset, LocalFiles(dataset.path)
+    dataset = Dataset(path, remote)
+    return dataset, dataset.files

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shards.remote.options import RemoteOptions
 from shards.streaming.item import StreamSample
 from shards.streaming.selection import Choice, Selection, Split
 from shards.streaming.shard_access import Array
@@ -28,6 +29,7 @@ class TokenDataset:
         window: int = 1,
         stride: int | None = None,
         open_shards: int = 128,
+        remote: RemoteOptions | None = None,
     ) -> None:
         """Open a dataset. The arguments, and what is raised, are those of `TokenStream`."""
         if isinstance(tracks, str):
@@ -35,7 +37,7 @@ class TokenDataset:
         choice = Choice(
             None if tracks is None else tuple(tracks), split, validation_share, window, stride or window
         )
-        self._arguments = (path, choice, open_shards)
+        self._arguments = (path, choice, open_shards, remote)
         self._selection: Selection | None = _select(*self._arguments)
 
     def __len__(self) -> int:
@@ -71,5 +73,5 @@ class TokenDataset:
         return {"_arguments": self._arguments, "_selection": None}  # maps can't travel
 
 
-def _select(path: str | Path, choice: Choice, open_shards: int) -> Selection:
-    return Selection("data", *open_source(path), choice, open_shards)
+def _select(path: str | Path, choice: Choice, open_shards: int, remote: RemoteOptions | None) -> Selection:
+    return Selection("data", *open_source(path, remote), choice, open_shards)

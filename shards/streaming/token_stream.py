@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shards.errors import WrongState
+from shards.remote.options import RemoteOptions
 from shards.streaming.item import StreamSample
 from shards.streaming.packing import Waste
 from shards.streaming.plan import Plan, Row
@@ -66,11 +67,12 @@ class TokenStream:
         rank: int | None = None,
         world_size: int | None = None,
         open_shards: int = 128,
+        remote: RemoteOptions | None = None,
     ) -> None:
         """Open the datasets, and check everything.
 
         Args:
-            data: a dataset's path; or a mix: weights by name.
+            data: a dataset's path or address; or a mix: weights by name.
             datasets: of a mix, the path of each name; a name that is missing here is a path itself.
             global_batch: rows of a batch over all ranks together; the number of ranks divides it.
             seed: another one gives another order.
@@ -90,6 +92,7 @@ class TokenStream:
             rank: of this process; where left out, as `torch.distributed` or `torchrun` say, else 0 of 1.
             world_size: number of ranks; with `rank`.
             open_shards: how many shards are mapped at a time, per process.
+            remote: how addresses (`https://…`, `s3://…`) are read, and where they are cached.
 
         Raises:
             ValueError: settings that do not fit together.
@@ -127,6 +130,7 @@ class TokenStream:
             self._rows_of(self._rank)
         self._epochs, self._steps = epochs, steps
         self._open_shards = open_shards
+        self._remote = remote
         self._output = Output()
         self._vocabulary: Vocabulary | None = None
         self._shards_used: dict[str, int] = {}
@@ -424,7 +428,7 @@ class TokenStream:
         settings = self._settings
         triples = zip(settings.names, settings.paths, settings.choices, strict=True)
         return [
-            Selection(name, *open_source(path), choice, self._open_shards, shards.get(name))
+            Selection(name, *open_source(path, self._remote), choice, self._open_shards, shards.get(name))
             for name, path, choice in triples
         ]
 
