@@ -23,7 +23,7 @@ class Batch(dict[str, Any]):
     """Arrays by name: numpy's, or torch tensors once a `DataLoader` has made them so."""
 
     def __copy__(self) -> Batch:
-        return Batch(self)
+        return type(self)(self)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         tensors = not all(isinstance(value, np.ndarray) for value in self.values())
