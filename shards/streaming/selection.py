@@ -101,7 +101,7 @@ class Selection:
         self.name = name
         self.choice = choice
         self.layouts: list[Layout] = []
-        """The layouts that are read."""
+        """The layouts that are read and hold a sample."""
         self.left_out: dict[str, int] = {}
         """How many samples were left out, by the reason."""
         self.maps = ShardMaps(files, open_maps)
@@ -120,6 +120,7 @@ class Selection:
                 self.entries.append(ShardEntry(line["name"], layout, line["samples"]))
             else:
                 self._leave_out(f"layout {line['layout']} has not all of these tracks", line["samples"])
+        self.layouts = [one for one in self.layouts if any(entry.layout is one for entry in self.entries)]
         self.digest = digest.hexdigest()
         """sha256 over name, samples and sha256 of the shards that were there."""
         self._first_row = np.cumsum([0, *(entry.samples for entry in self.entries)], dtype=np.int64)
