@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,19 @@ from shards.streaming.source import open_source
 from shards.streaming.torch_bridge import Place, rank_of_process, register_as_iterable, worker_of_process
 from shards.streaming.vocabulary import Vocabulary
 
+if TYPE_CHECKING:  # so that type checkers know what `isinstance` finds out
+    from torch.utils.data import IterableDataset
+
+    _Iterable = IterableDataset[Any]
+else:
+    _Iterable = object
+
 Json = dict[str, Any]
 _ROWS_PLANNED = 1024
 """Rows whose place in the order is worked out at once."""
 
 
-class TokenStream:
+class TokenStream(_Iterable):
     """An iterable over batches (or samples, or packed rows) of a dataset or a mix.
 
     Where torch is loaded it is an `IterableDataset`: `DataLoader(stream, batch_size=None, num_workers=2)`.

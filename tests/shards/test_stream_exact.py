@@ -116,7 +116,7 @@ def test_going_on_elsewhere_gives_the_same_rest(
     stream = KINDS[kind](data, other, rank=ranks - 1, world_size=ranks)
     batch = taken_from(stream, workers, cut + 1)[-1]
     state = stream.state_after(batch)
-    assert global_batches(KINDS[kind], data, other, *after, state) == whole[kind][cut + 1 :]
+    assert global_batches(KINDS[kind], data, other, after[0], after[1], state) == whole[kind][cut + 1 :]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -246,7 +246,7 @@ def test_weights_by_tokens_and_seconds(data: Path, other: Path) -> None:
             tracks=["video"],
             global_batch=16,
             steps=290,
-            weights_by=by,  # type: ignore[arg-type]
+            weights_by=by,
         )
         drawn = stream.drawn(stream.state_at(290))
         amounts = [count[by] for count in drawn.values()]

@@ -268,7 +268,7 @@ def test_a_split_parts_recordings(tmp_path: Path) -> None:
     path = video_dataset(tmp_path / "data", [2] * 60)
     sides = {}
     for split in ("train", "validation"):
-        stream = TokenStream(path, split=split, validation_share=0.25, epochs=1)  # type: ignore[arg-type]
+        stream = TokenStream(path, split=split, validation_share=0.25, epochs=1)
         sides[split] = {sample.provenance[0]["recording"] for sample in stream.samples()}
         left = stream.left_out["data"]["on the other side of the split"]
         assert left + 2 * len(sides[split]) == 120
@@ -322,7 +322,7 @@ def test_layouts_that_can_not_share_a_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "zeros", "empty", "rows"])
 def test_damage_names_shard_and_sample(tmp_path: Path, how: str) -> None:
-    """A shard that was cut, overwritten or emptied is an error that says which, and what to do; not a crash."""
+    """A shard that was cut, overwritten or emptied is an error that says which, and what to do."""
     path = video_dataset(tmp_path / "data", [6, 2])
     tar = path / "shards" / "video-000000.tar"
     key = samples_in_order(path)[4].key
