@@ -17,6 +17,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class TrackIds:
     begin: int
     end: int
     timing: TrackTiming
-    offset: int | IntArray
+    offset: npt.NDArray[np.int32]
     """What is added to a code: one number, or one per place of a step's codes."""
     step_codes: int
     """Codes of a step; 0 where `.offsets.npy` says it for each."""
@@ -107,13 +108,14 @@ class TrackIds:
         member = layout.member(f"{name}.tokens.npy")
         step = int(np.prod([size or 1 for size in member.shape[1:]], dtype=np.int64))
         offsets = vocabulary.offsets(name)
+        one = np.array(offsets[0], np.int32)
         ragged = layout.index_of(f"{name}.offsets.npy") is not None
         return cls(
             name,
             vocabulary.begin(name),
             vocabulary.end(name),
             TrackTiming.of(layout, name),
-            offsets[0] if len(offsets) == 1 else np.tile(np.array(offsets, np.int64), step // len(offsets)),
+            np.tile(np.array(offsets, np.int32), step // len(offsets)) if len(offsets) > 1 else one,
             0 if ragged else step,
         )
 
@@ -170,11 +172,9 @@ class Sequence1D:
 def _write_ids(out: npt.NDArray[np.int32], piece: _Piece, first: int) -> None:
     codes = piece.codes[first : first + len(out)]
     offset = piece.track.offset
-    if isinstance(offset, int):
-        np.add(codes, offset, out=out, casting="unsafe", dtype=np.int32)
-    else:
-        places = np.arange(first, first + len(out)) % len(offset)
-        np.add(codes, offset[places], out=out, casting="unsafe", dtype=np.int64)
+    if offset.ndim:
+        offset = offset[np.arange(first, first + len(out)) % len(offset)]
+    np.add(codes, offset, out=out, casting="unsafe")  # uint32 codes below 2^31: no id is larger
 
 
 class Interleaver:
@@ -184,6 +184,7 @@ class Interleaver:
         self._vocabulary = vocabulary
         self._slot_ns = slot_ns
         self._tracks: dict[str, list[TrackIds]] = {}
+        self._grid_cuts = lru_cache(1024)(self._find_grid_cuts)  # most clips are alike
 
     def tracks_of(self, layout: Layout, wanted: Sequence[str]) -> list[TrackIds]:
         """Return the wanted tracks of a layout that have ids, in the layout's order."""
@@ -210,8 +211,7 @@ class Interleaver:
         return Sequence1D(pieces, length)
 
     def _add_clip(self, pieces: list[_Piece], shard: OpenShard, row: int, tracks: Sequence[TrackIds]) -> None:
-        length_ns = shard.rows["stop_ns"][row] - shard.rows["start_ns"][row]
-        slots = int(slots_in(length_ns, self._slot_ns))
+        slots = -(-(shard.stop_ns.item(row) - shard.start_ns.item(row)) // self._slot_ns)
         cuts = []
         for track in tracks:
             column = shard.column(f"{track.name}.tokens.npy")
@@ -234,9 +234,18 @@ class Interleaver:
         else:
             firsts = shard.array(row, f"{track.name}.offsets.npy")
             steps = len(firsts) - 1
-        times_ns = shard.array(row, f"{track.name}.times.npy") if track.timing.has_times else None
-        begins = track.timing.step_times(steps, times_ns)
-        borders = np.arange(1, slots, dtype=np.int64) * self._slot_ns
-        cuts = np.searchsorted(begins, borders, side="left")
+        if track.timing.has_times:
+            begins = track.timing.step_times(steps, shard.array(row, f"{track.name}.times.npy"))
+            cuts = np.searchsorted(begins, self._borders(slots), side="left")
+        else:
+            cuts = self._grid_cuts(track.timing, steps, slots)
         cuts = cuts * track.step_codes if firsts is None else firsts[cuts]
         return [0, *cuts.tolist(), codes]
+
+    def _find_grid_cuts(self, timing: TrackTiming, steps: int, slots: int) -> IntArray:
+        cuts = np.searchsorted(timing.step_times(steps, None), self._borders(slots), side="left")
+        return np.asarray(cuts, np.int64)
+
+    def _borders(self, slots: int) -> IntArray:
+        """Return where slots begin, without the first."""
+        return np.arange(1, slots, dtype=np.int64) * self._slot_ns

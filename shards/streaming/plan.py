@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from shards.errors import NothingToStream
-from shards.streaming.batch import Batch
-from shards.streaming.dealing import Dealer, Shares
+from shards.streaming.dealing import Dealer, Draws, Shares, lane_position
 from shards.streaming.interleaving import Interleaver
 from shards.streaming.item import StreamSample
 from shards.streaming.order import EpochOrder, IntArray, mix
@@ -19,16 +17,8 @@ from shards.streaming.packing import PackedRows, Packer, Waste
 from shards.streaming.padding import Padder, fields_of
 from shards.streaming.selection import Selection
 from shards.streaming.settings import Output, Settings
+from shards.streaming.shard_access import Array
 from shards.streaming.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class Row:
-    """Where the rows of one batch come from; all int64 [rows], -1 where a row stays empty."""
-
-    dataset: IntArray
-    epoch: IntArray
-    position: IntArray
 
 
 class Plan:
@@ -94,23 +84,28 @@ class Plan:
             amounts.append(Fraction(total, count))
         return amounts
 
-    def items(self, row: Row) -> IntArray:
-        """Return the number of each row's item in its dataset; not for packed rows."""
-        items = np.full(row.dataset.shape, -1, np.int64)
+    def items(self, draws: Draws) -> IntArray:
+        """Return the number of each draw's item in its dataset, -1 in empty rows; not for packed rows."""
+        items = np.full(draws.dataset.shape, -1, np.int64)
         for number, order in enumerate(self.orders):
-            mine = row.dataset == number
-            for epoch in np.unique(row.epoch[mine]).tolist():
-                here = mine & (row.epoch == epoch)
-                items[here] = order.items(epoch, row.position[here])
+            mine = draws.dataset == number
+            for epoch in np.unique(draws.epoch[mine]).tolist():
+                here = mine & (draws.epoch == epoch)
+                items[here] = order.items(epoch, draws.position[here])
         return items
 
-    def batch(self, row: Row, items: IntArray, step: int, drawn: IntArray) -> Batch:
-        """Return the batch of these rows; `items` is not used for packed ones."""
+    def batches(self, draws: Draws) -> Iterator[dict[str, Array]]:
+        """Yield the arrays of one batch after the other."""
         if self.packed:
-            arrays = self._packer.build(row.dataset, row.epoch, row.position)
-        else:
-            arrays = self._padder.build(row.dataset, items)
-        return Batch(arrays | {"step": np.array(step), "drawn": drawn})
+            for triple in zip(draws.dataset, draws.epoch, draws.position, strict=True):
+                yield self._packer.build(*triple)
+            return
+        items = self.items(draws)
+        located = self._padder.locate(draws.dataset.reshape(-1), items.reshape(-1))
+        padded = self._padder.batches(located, items.shape[1])
+        for arrays, dataset, item in zip(padded, draws.dataset, items, strict=True):
+            arrays["dataset"], arrays["item"] = dataset, item
+            yield arrays
 
     def sample(self, dataset: int, item: int) -> StreamSample:
         """Return one item of a dataset."""
@@ -147,8 +142,6 @@ class Plan:
         }
 
     def _dealt_positions(self, count: int, dealt: int) -> IntArray:
-        from shards.streaming.dealing import lane_position
-
         return lane_position(np.arange(count, dtype=np.int64), dealt, self.dealer.global_batch)
 
     def _packed_drawn(self, number: int, count: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ touched).
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,7 +102,7 @@ class Selection:
         self.name = name
         self.choice = choice
         self.layouts: list[Layout] = []
-        """The layouts that are read."""
+        """The layouts that are read and hold a sample."""
         self.left_out: dict[str, int] = {}
         """How many samples were left out, by the reason."""
         self.maps = ShardMaps(files, open_maps)
@@ -120,9 +121,11 @@ class Selection:
                 self.entries.append(ShardEntry(line["name"], layout, line["samples"]))
             else:
                 self._leave_out(f"layout {line['layout']} has not all of these tracks", line["samples"])
+        self.layouts = [one for one in self.layouts if any(entry.layout is one for entry in self.entries)]
         self.digest = digest.hexdigest()
         """sha256 over name, samples and sha256 of the shards that were there."""
         self._first_row = np.cumsum([0, *(entry.samples for entry in self.entries)], dtype=np.int64)
+        self._first_rows: list[int] = self._first_row.tolist()
         self._items = self._find_items() if choice.needs_rows else None
         self.counts: IntArray = self._count_items()
         """int64: items that begin in each shard of `entries`."""
@@ -177,10 +180,10 @@ class Selection:
         start = self._items.start[item]
         return self._items.rows[start : start + self._items.size[item]]
 
-    def places(self, rows: IntArray) -> tuple[list[int], list[int]]:
+    def places(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """Return the shards of these rows, as places in `entries`, and their numbers in them."""
         shards = np.searchsorted(self._first_row, rows, side="right") - 1
-        return shards.tolist(), (rows - self._first_row[shards]).tolist()
+        return shards, rows - self._first_row[shards]
 
     def clips(self, item: int) -> list[Clip]:
         """Return the clips of an item, in time order.
@@ -191,8 +194,12 @@ class Selection:
         """
         if not 0 <= item < self.count:
             raise IndexError(f"{self.name}: no item {item}; there are {self.count}")
+        if self._items is None:
+            shard = bisect_right(self._first_rows, item) - 1
+            return [(self.open(shard), item - self._first_rows[shard])]
         shards, rows = self.places(self.rows_of(item))
-        return [(self.open(shard), row) for shard, row in zip(shards, rows, strict=True)]
+        pairs = zip(shards.tolist(), rows.tolist(), strict=True)
+        return [(self.open(shard), row) for shard, row in pairs]
 
     def open(self, shard: int) -> OpenShard:
         """Return a shard by its place in `entries`."""

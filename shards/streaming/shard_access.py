@@ -9,7 +9,6 @@ shard.array(row, column)                 a view of the tar
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -19,8 +18,9 @@ import numpy.typing as npt
 from shards.dataset_files import Files
 from shards.errors import DamagedDataset
 from shards.layout import Layout, Member
-from shards.npy import BadNpy, npy_view
+from shards.npy import BadNpy, npy_header, npy_view
 from shards.reader import Sample
+from shards.streaming.order import IntArray
 from shards.tar import BLOCK_BYTES, NAME_BYTES
 
 Array = npt.NDArray[Any]
@@ -42,14 +42,16 @@ class Column:
     """One array member of a shard's samples, ready for fast reading."""
 
     member: Member
-    offset_of: Callable[[int], int]
-    """Where in the tar the member of a row begins."""
-    size_of: Callable[[int], int]
-    """And how many bytes it has."""
+    offsets: Array
+    """uint64, one per row: where in the tar the member begins."""
+    sizes: Array
+    """uint64, one per row: how many bytes it has."""
     typed: Array
     """The whole tar as items of the member's dtype, 1-D."""
     step_items: int
     """Items per index of the first axis."""
+    header_bytes: int
+    """Length of every npy header; 0 where it depends on the array's length."""
 
 
 class OpenShard:
@@ -73,8 +75,10 @@ class OpenShard:
         self.tar = _mapped(files, f"shards/{entry.name}.tar")
         whole = len(self.tar) // BLOCK_BYTES * BLOCK_BYTES  # a cut tar may end anywhere
         self._bytes = np.frombuffer(self.tar, np.uint8, whole)
-        self._first_word = self._bytes.view(np.uint64).item
-        self._short = self._bytes.view(np.uint16).item
+        self._words = self._bytes.view(np.uint64)
+        self._shorts = self._bytes.view(np.uint16)
+        self.start_ns: Array = self.rows["start_ns"]
+        self.stop_ns: Array = self.rows["stop_ns"]
         self._columns: dict[str, Column | None] = {}
 
     def column(self, name: str) -> Column | None:
@@ -95,10 +99,11 @@ class OpenShard:
             items *= size or 1
         return Column(
             member,
-            self.rows[f"{name}:offset"].item,
-            self.rows[f"{name}:size"].item,
+            self.rows[f"{name}:offset"],
+            self.rows[f"{name}:size"],
             self._bytes.view(member.dtype),
             items,
+            _header_bytes(member),
         )
 
     def span(self, row: int, column: Column) -> tuple[int, int]:
@@ -109,17 +114,33 @@ class OpenShard:
         Raises:
             DamagedDataset: no npy is there, or not all of it.
         """
-        offset, typed = column.offset_of(row), column.typed
+        offset, typed = column.offsets.item(row), column.typed
         try:
-            begins = self._first_word(offset >> 3) == _NPY
-            start = offset + 10 + self._short((offset + 8) >> 1)
+            begins = self._words.item(offset >> 3) == _NPY
+            start = offset + 10 + self._shorts.item((offset + 8) >> 1)
         except IndexError:
             begins, start = False, offset
-        stop = offset + column.size_of(row)
+        stop = offset + column.sizes.item(row)
         width = typed.itemsize
         if not begins or stop > typed.nbytes or start > stop or (stop - start) % (width * column.step_items):
             self._damaged(row, column.member.name)
         return start // width, stop // width
+
+    def spans(self, rows: IntArray, column: Column) -> tuple[IntArray, IntArray]:
+        """Return `span` of many rows at once. Raises the same."""
+        offsets = column.offsets[rows].astype(np.int64)
+        stops = offsets + column.sizes[rows].astype(np.int64)
+        typed = column.typed
+        if not column.header_bytes or int(stops.max(initial=0)) > typed.nbytes:
+            pairs = [self.span(row, column) for row in rows.tolist()]
+            return np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
+        starts = offsets + column.header_bytes
+        good = self._words[offsets >> 3] == _NPY
+        width = typed.itemsize
+        good &= (stops - starts) % (width * column.step_items) == 0
+        if not good.all():
+            self._damaged(int(rows[int(np.argmin(good))]), column.member.name)
+        return starts // width, stops // width
 
     def array(self, row: int, name: str) -> Array:
         """Return an array member of a row, as a view with its own shape.
@@ -131,7 +152,7 @@ class OpenShard:
         assert column is not None, name
         start, stop = self.span(row, column)
         try:
-            view = npy_view(self.tar, column.offset_of(row), column.size_of(row))
+            view = npy_view(self.tar, column.offsets.item(row), column.sizes.item(row))
         except BadNpy:
             self._damaged(row, name)
         if view.size != stop - start or not column.member.fits(view.shape):
@@ -149,6 +170,16 @@ class OpenShard:
             f"{self.path}: sample {key or '(unreadable key)'} (number {row}): {member} is not what was "
             "written; run fifth verify to see what else is damaged, and make or fetch the shard again"
         )
+
+
+def _header_bytes(member: Member) -> int:
+    """Return how long the npy headers of a member are, by our own writer; 0 where they are not alike."""
+    assert member.dtype is not None
+    lengths = {
+        len(npy_header(member.dtype, tuple(size or any_length for size in member.shape)))
+        for any_length in (0, 10**12)
+    }
+    return lengths.pop() if len(lengths) == 1 else 0
 
 
 class ShardMaps:

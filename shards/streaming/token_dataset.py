@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shards.remote.options import RemoteOptions
 from shards.streaming.item import StreamSample
@@ -12,8 +12,15 @@ from shards.streaming.selection import Choice, Selection, Split
 from shards.streaming.shard_access import Array
 from shards.streaming.source import open_source
 
+if TYPE_CHECKING:  # at run time any object with a length and items will do
+    from torch.utils.data import Dataset
 
-class TokenDataset:
+    _MapStyle = Dataset[dict[str, Array]]
+else:
+    _MapStyle = object
+
+
+class TokenDataset(_MapStyle):
     """A dataset's items by number, in the dataset's order: a map-style dataset for torch's `DataLoader`.
 
     `dataset[5]` is a dict of arrays of its own; `dataset.sample(5)` has views, text and provenance.

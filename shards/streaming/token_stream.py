@@ -17,16 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shards.errors import WrongState
 from shards.remote.options import RemoteOptions
+from shards.streaming.batch import Batch
 from shards.streaming.item import StreamSample
 from shards.streaming.packing import Waste
-from shards.streaming.plan import Plan, Row
+from shards.streaming.plan import Plan
 from shards.streaming.position import FORMAT, Position, check_state
 from shards.streaming.selection import Choice, Selection, Split
 from shards.streaming.settings import Output, Settings, WeightsBy, named_weights, scheduled
@@ -34,12 +35,19 @@ from shards.streaming.source import open_source
 from shards.streaming.torch_bridge import Place, rank_of_process, register_as_iterable, worker_of_process
 from shards.streaming.vocabulary import Vocabulary
 
+if TYPE_CHECKING:  # so that type checkers know what `isinstance` finds out
+    from torch.utils.data import IterableDataset
+
+    _Iterable = IterableDataset[Any]
+else:
+    _Iterable = object
+
 Json = dict[str, Any]
 _ROWS_PLANNED = 1024
 """Rows whose place in the order is worked out at once."""
 
 
-class TokenStream:
+class TokenStream(_Iterable):
     """An iterable over batches (or samples, or packed rows) of a dataset or a mix.
 
     Where torch is loaded it is an `IterableDataset`: `DataLoader(stream, batch_size=None, num_workers=2)`.
@@ -288,13 +296,11 @@ class TokenStream:
                 steps = min(steps, -(-(stop - step) // worker.count))
             draws, after = plan.dealer.deal(step, steps, worker.count, taken)
             mine = draws.row_range(rows.start, rows.stop)
-            items = mine.dataset if plan.packed else plan.items(Row(mine.dataset, mine.epoch, mine.position))
-            for number in range(steps):
-                row = Row(mine.dataset[number], mine.epoch[number], mine.position[number])
-                batch = plan.batch(row, items[number], step, after[number])
-                self._now = Position(step + 1, 0, tuple(after[number].tolist()), mark)
-                yield batch
+            for arrays, drawn in zip(plan.batches(mine), after, strict=True):
+                batch = Batch(arrays, step=np.array(step), drawn=drawn)
                 step += worker.count
+                self._now = Position(step - worker.count + 1, 0, tuple(drawn.tolist()), mark)
+                yield batch
             taken = tuple(plan.dealer.skip(step - worker.count + 1, worker.count - 1, after[-1].tolist()))
 
     def _iterate_samples(self, start: Position, rank: Place, worker: Place) -> Iterator[StreamSample]:
@@ -306,7 +312,7 @@ class TokenStream:
         while stop is None or step < stop:
             draws, after = plan.dealer.deal(step, 1, 1, taken)
             mine = draws.row_range(rows.start, rows.stop)
-            items = plan.items(Row(mine.dataset, mine.epoch, mine.position))[0]
+            items = plan.items(mine)[0]
             pairs = [
                 pair for pair in zip(mine.dataset[0].tolist(), items.tolist(), strict=True) if pair[0] >= 0
             ]
