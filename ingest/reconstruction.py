@@ -53,10 +53,11 @@ def reconstruct_sample(dataset: Path | str, key: str) -> dict[str, Reconstructed
     opened = open_dataset(Path(dataset))
     sample = opened.sample(key)
     layout = opened.layouts[sample.layout]
-    return {name: _track(layout.track(name), sample) for name in layout.tracks}
+    return {name: reconstruct_track(layout.track(name), sample) for name in layout.tracks}
 
 
-def _track(track: Mapping[str, Any], sample: Sample) -> Reconstructed:
+def reconstruct_track(track: Mapping[str, Any], sample: Sample) -> Reconstructed:
+    """Turn the tokens of one track, as the sample's layout describes it, back into media."""
     name, medium = track["name"], track["medium"]
     rate = Fraction(track["rate"]) if track["rate"] else None
     if medium == "text":
@@ -157,7 +158,7 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
         if audio is not None and sound is not None:
             audio.codec_context.layout = _layout(sound)
             audio.codec_context.thread_count = 1
-        for step, picture in zip(_grid_steps(pictures, rate), frames, strict=True):
+        for step, picture in zip(grid_steps(pictures, rate), frames, strict=True):
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24"
             )
@@ -184,7 +185,7 @@ def _layout(sound: Reconstructed) -> str:
     return "mono" if sound.media.shape[0] == 1 else "stereo"
 
 
-def _grid_steps(pictures: Reconstructed, rate: Fraction) -> list[int]:
+def grid_steps(pictures: Reconstructed, rate: Fraction) -> list[int]:
     """Return for each frame the grid step at which it was sampled, strictly ascending.
 
     A frame's own time may lie before the clip, repeat where the grid is finer than the camera, or leave
