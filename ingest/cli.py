@@ -112,6 +112,7 @@ def parse_audio_formats(given: tuple[str, ...]) -> dict[str, str]:
 @audio_format_option
 @click.option("--workers", type=click.IntRange(min=1), help="Processes (default: number of cores).")
 @click.option("--decoders", is_flag=True, help="Compare all decoders on these video files instead.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw one recording's clocks.")
 @speaks
 def probe(
     paths: tuple[Path, ...],
@@ -119,6 +120,7 @@ def probe(
     audio_formats: tuple[str, ...],
     workers: int | None,
     decoders: bool,
+    plot: Path | None,
 ) -> None:
     """Show what is inside recordings: tracks, rates, durations, clocks, gaps, damage.
 
@@ -128,12 +130,17 @@ def probe(
     fifth probe run7.mcap
     fifth probe videos/ --json
     fifth probe --decoders clip.mp4    which decoder is how fast, and exact
+    fifth probe run7.mcap --plot clocks.png
     """
     if decoders:
         _compare(paths, as_json)
         return
     from ingest.probing import probe_recordings, probe_table
 
+    if plot is not None:
+        from ingest.clock_plot import plot_recordings
+
+        plot_recordings(list(paths), parse_audio_formats(audio_formats), plot)
     found = probe_recordings(list(paths), parse_audio_formats(audio_formats), workers)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else probe_table(found))
     if not found["recordings"]:
