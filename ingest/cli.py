@@ -191,8 +191,12 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
     "--map",
     "maps",
     multiple=True,
-    metavar="NAME=TOPIC[:COLUMNS]",
-    help="Take this track under this name, such as state=/joint_states:position,velocity.",
+    metavar="NAME=TOPIC[:COLUMNS][+...][@OPTIONS] or FILE.toml",
+    help="Take this track under this name, such as state=/joint_states:position+/gripper@rate=20. "
+    "OPTIONS: rate=, policy=auto|linear|nearest|asof|hold, max_age=SECONDS.",
+)
+@click.option(
+    "--reference", default="", metavar="NAME", help="Sample at this track's own stamps, on no grid."
 )
 @audio_format_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Take only recordings whose name matches.")
@@ -252,7 +256,8 @@ def _listed(path: Path | None) -> list[Path]:
 
 
 def _settings(options: dict[str, Any]) -> Any:
-    from ingest.configuration import Settings, TrackMap
+    from ingest.configuration import Settings
+    from ingest.track_map import read_map
 
     globs = tuple(glob for given in options["tracks"] for glob in given.split(","))
     return Settings(
@@ -266,7 +271,8 @@ def _settings(options: dict[str, Any]) -> Any:
         signals=options["signals"],
         signal_hz=options["signal_hz"],
         tracks=globs,
-        maps=tuple(TrackMap.parse(text) for text in options["maps"]),
+        maps=tuple(entry for given in options["maps"] for entry in read_map(given)),
+        reference=options["reference"],
         audio_formats=parse_audio_formats(options["audio_formats"]),
         shard_mb=options["shard_mb"],
         shard_seconds=options["shard_seconds"],

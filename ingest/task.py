@@ -21,7 +21,7 @@ from ingest.configuration import Configuration
 from ingest.content_id import content_id, full_hash
 from ingest.engine.local import Progress
 from ingest.errors import CannotOpen, IngestError
-from ingest.layouts import select
+from ingest.layouts import select, source_of
 from ingest.opening import open_recording
 from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
@@ -122,7 +122,7 @@ class _Task:
 
     def _read(self, entry: Entry, met: list[Incident]) -> Iterator[tuple[Tag, ClipMedia]]:
         wishes = select(entry.recording, self.configuration).wishes
-        tracks = {wish.name: wish.track for wish in wishes}
+        tracks = {wish.name: source_of(wish) for wish in wishes}
         windows = windows_of(entry.recording, self.configuration.clip_ns, entry.first, entry.count)
         self._expect(entry, windows, wishes)
         sampling = self.configuration.sampling(entry.kind)

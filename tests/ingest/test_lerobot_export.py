@@ -15,13 +15,14 @@ from made_lerobot import TASKS, Robot, write_lerobot
 from pyarrow import parquet
 
 from ingest.cli import main
-from ingest.configuration import Settings, TrackMap
+from ingest.configuration import Settings
 from ingest.errors import WrongUse
 from ingest.lerobot_export import export_lerobot, feature_name
 from ingest.lerobot_writer import Feature, LeRobotWriter
 from ingest.opening import open_recording
 from ingest.pipeline import shard_recordings
 from ingest.sources.lerobot_meta import read_lerobot
+from ingest.track_map import TrackMap
 
 SETTINGS = Settings(
     clip_seconds=Fraction(1), fps=Fraction(10), size=64, signal_hz=Fraction(10), fit="stretch",
