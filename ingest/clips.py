@@ -55,8 +55,6 @@ class Sampling:
     channels: int = 1
     signal_hz: Fraction | None = Fraction(50)
     """None: signals keep their own stamps."""
-    reference: str = ""
-    """Name of the wish at whose own stamps pictures and signals are sampled; empty: on their grids."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,12 @@ def windows_of(recording: Recording, clip_ns: int, first: int, count: int) -> li
 
 
 def read_clips(
-    source: Source, wishes: Sequence[Wish], windows: Sequence[Window], sampling: Sampling, report: Report
+    source: Source,
+    wishes: Sequence[Wish],
+    windows: Sequence[Window],
+    sampling: Sampling,
+    report: Report,
+    reference: Track | None = None,
 ) -> Iterator[tuple[Window, str, ClipMedia]]:
     """Read the wanted tracks of neighbouring clips in one pass.
 
@@ -98,13 +101,15 @@ def read_clips(
         windows: clips in order, not overlapping.
         sampling: the grids and sizes.
         report: told of everything in these windows that is lost on the way. What decodes is given.
+        reference: a track at whose own stamps pictures and signals are sampled, instead of on their
+            grids. Signals are interpolated there, not averaged.
 
     Yields:
         The window, the wish's name and its media, for every window and wish.
     """
     if not windows:
         return
-    reference = _reference(source, wishes, windows, sampling)
+    stamps = _stamps(source, reference, windows) if reference is not None else None
     lanes: dict[str, _Lane] = {}
     places: dict[str, Place] = {}
     grids: dict[str, list[Grid | None]] = {}
@@ -113,7 +118,7 @@ def read_clips(
             label = f"{wish.name} {index}" if wish.joined else wish.name
             if wish.joined:
                 places[label] = Place(wish.name, index, len(wish.parts))
-            grid = reference or _grid(wish, sampling)
+            grid = stamps or _grid(wish, sampling)
             lane = lanes.get(part.track.name)
             if lane is None:
                 lane = lanes[part.track.name] = _Lane(source, part.track, windows, report)
@@ -203,19 +208,8 @@ class _Deaf:
         return []
 
 
-def _reference(
-    source: Source, wishes: Sequence[Wish], windows: Sequence[Window], sampling: Sampling
-) -> StampGrid | None:
-    """Return the stamps of the reference track, read without decoding; None where there is none.
-
-    Raises:
-        CannotOpen: none of the wishes is called so.
-    """
-    if not sampling.reference:
-        return None
-    track = next((wish.track for wish in wishes if wish.name == sampling.reference), None)
-    if track is None:
-        raise CannotOpen(f"there is no track {sampling.reference!r} to take the times from")
+def _stamps(source: Source, track: Track, windows: Sequence[Window]) -> StampGrid:
+    """Return the stamps of a track, read without decoding."""
     start_ns, stop_ns = windows[0].start_ns, windows[-1].stop_ns
     packets = source.read([track], start_ns, stop_ns, lambda _: None)
     return StampGrid(np.unique(np.array([packet.time_ns for packet in packets], np.int64)))
@@ -228,7 +222,7 @@ def _grid(wish: Wish, sampling: Sampling) -> Grid | None:
     if wish.rate:
         return SteadyGrid(wish.rate)
     if wish.track.medium == "pictures":
-        return SteadyGrid(sampling.fps)
+        return SteadyGrid(sampling.fps) if sampling.pictures == "grid" else None
     return SteadyGrid(sampling.signal_hz) if sampling.signal_hz else None
 
 
@@ -246,7 +240,7 @@ def _moments(grids: Sequence[Grid | None], windows: Sequence[Window], sampling: 
         windows: the clips.
         sampling: how pictures are chosen.
     """
-    if sampling.pictures == "keyframes" and not sampling.reference:
+    if sampling.pictures == "keyframes" and None in grids:
         return "keyframes"
     times = [grid.times(window) for grid in grids if grid is not None for window in windows]
     return np.unique(np.concatenate(times)) if len(times) == len(grids) * len(windows) else None
@@ -259,7 +253,7 @@ def _sampler(
     if track.medium == "pictures":
         from ingest.sampling.pictures import EachPictureSampler, PictureSampler
 
-        if grid is None or (sampling.pictures == "keyframes" and not sampling.reference):
+        if grid is None:
             return EachPictureSampler(track, windows, sampling.size, sampling.fit, report)
         return PictureSampler(track, windows, grid, sampling.size, sampling.fit, report)
     if track.medium == "sound":

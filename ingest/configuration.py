@@ -146,7 +146,6 @@ class Configuration:
             sample_rate=int(rate),
             channels=sound["input"]["channels"] if sound else 1,
             signal_hz=None if self.data["signal_hz"] == "native" else Fraction(self.data["signal_hz"]),
-            reference=self.reference,
         )
 
     def check_same(self, other: Configuration) -> None:

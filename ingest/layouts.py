@@ -16,7 +16,7 @@ from typing import Any
 
 from encoders import TokenSpec
 from ingest.clips import Wish
-from ingest.configuration import Configuration
+from ingest.configuration import Configuration, rate_text
 from ingest.recording import Incident, Recording, Track
 from ingest.track_map import NATIVE, MapPart, TrackMap, sampled_by
 
@@ -32,6 +32,8 @@ class Selection:
     """Sorted by name."""
     incidents: tuple[Incident, ...]
     """Notes: what was asked for by name and is not there."""
+    reference: Track | None = None
+    """The track at whose own stamps the others are sampled."""
 
 
 def select(recording: Recording, configuration: Configuration) -> Selection:
@@ -49,10 +51,11 @@ def select(recording: Recording, configuration: Configuration) -> Selection:
     else:
         wishes = [Wish(track.name, track) for track in tracks]
     reference = configuration.reference
-    if reference and not any(wish.name == reference for wish in wishes):
+    found_at = next((wish.track for wish in wishes if wish.name == reference), None)
+    if reference and found_at is None:
         cause = f"--reference {reference}: the recording has no such track to take the times from"
         return Selection((), (*incidents, Incident("note", cause, reference)))
-    return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), tuple(incidents))
+    return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), tuple(incidents), found_at)
 
 
 def _has_encoder(track: Track, configuration: Configuration) -> bool:
@@ -136,9 +139,7 @@ def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
     }[medium]
     if medium in ("pictures", "signal"):
         if wish.rate:
-            rate = (
-                wish.rate if isinstance(wish.rate, str) else f"{wish.rate.numerator}/{wish.rate.denominator}"
-            )
+            rate = wish.rate if isinstance(wish.rate, str) else rate_text(wish.rate)
         if rate == NATIVE or configuration.reference:
             rate = ""
     columns = columns_of(wish) if medium == "signal" else []

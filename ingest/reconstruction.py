@@ -144,7 +144,7 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
     """Write frames at the grid times they were sampled for, and sound from the clip's start."""
     import av
 
-    frames, rate = pictures.media, pictures.rate or UNSAID_RATE
+    frames, rate = pictures.media, pictures.rate or _own_rate(pictures)
     height, width = frames.shape[2:]
     with av.open(f"file:{out}", "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "fast"})
@@ -172,6 +172,14 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
             chunk.sample_rate, chunk.pts = int(sound.rate or 0), 0
             container.mux(audio.encode(chunk))
             container.mux(audio.encode(None))
+
+
+def _own_rate(pictures: Reconstructed) -> Fraction:
+    """Return a rate on which frames that were sampled at their own stamps lie, about."""
+    times = pictures.times_ns
+    if times is None or len(times) < 2:
+        return UNSAID_RATE
+    return Fraction(NS, max(1, int(np.median(np.diff(times))))).limit_denominator(1001)
 
 
 def _one_step_each(packets: list[Any]) -> list[Any]:

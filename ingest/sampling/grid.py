@@ -36,8 +36,8 @@ class StampGrid:
 
     @property
     def step_ns(self) -> int:
-        """Median distance of two stamps; 1 for fewer than two."""
-        return max(1, int(np.median(np.diff(self.stamps_ns)))) if len(self.stamps_ns) > 1 else 1
+        """A moment: what is sampled at stamps is interpolated there, never averaged around them."""
+        return 1
 
     def times(self, window: Window) -> np.ndarray:
         """Return the times of a clip: int64 [T]."""
