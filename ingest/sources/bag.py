@@ -32,7 +32,7 @@ from ingest.sources.bag_files import (
 )
 from ingest.sources.bag_probe import once, probe_bag
 from ingest.sources.bag_reading import SoundReader, TrackReader, format_of_track
-from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Series, Storage
+from ingest.sources.bag_storage import MAX_NS, MIN_NS, AnyMessage, Series, Storage
 from ingest.sources.bag_topics import Topic, topics_of
 from ingest.sources.bag_types import AnyType, type_from
 from ingest.sources.record_types import RecordType
@@ -142,9 +142,7 @@ class BagSource:
         ]
         by_channel = {number: reader for reader in readers for number in reader.topic.numbers}
         for message in self._messages(readers, report):
-            packet = by_channel[message.channel].packet(message)
-            if packet is not None:
-                yield packet
+            yield from by_channel[message.channel].packets(message)
 
     def stamps(self, tracks: Sequence[Track]) -> Iterator[tuple[str, int, int | None]]:
         """Yield for every message its track's name, its time by the track's clock, and log stamp minus
@@ -162,7 +160,7 @@ class BagSource:
             time_ns = header_ns if uses_header else message.log_ns
             yield track.name, time_ns, message.log_ns - header_ns if header_ns else None
 
-    def _messages(self, readers: Sequence[TrackReader], report: Report) -> Iterator[Message]:
+    def _messages(self, readers: Sequence[TrackReader], report: Report) -> Iterator[AnyMessage]:
         """Yield what comes before the windows of held tracks, what is in the windows, and what ends
         the texts that are shown last.
         """
@@ -172,6 +170,7 @@ class BagSource:
             if reader.needs_last_before
         ]
         yield from sorted((message for message in before if message), key=lambda message: message.log_ns)
+        together = {number for reader in readers if reader.takes_many for number in reader.topic.numbers}
         # from border to border of the tracks' windows, with the tracks whose windows cover it
         borders = sorted({stamp for reader in readers for stamp in (reader.log_start_ns, reader.log_stop_ns)})
         for begin, end in pairwise(borders):
@@ -182,7 +181,8 @@ class BagSource:
                 for number in reader.topic.numbers
             ]
             if inside:
-                yield from self._storage.messages(inside, begin, end, report)
+                many = together.intersection(inside)
+                yield from self._storage.mixed(inside, many, begin, end, report)
         after = [
             self._storage.first_from(reader.topic.numbers, reader.log_stop_ns, report)
             for reader in readers

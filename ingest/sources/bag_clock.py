@@ -76,6 +76,31 @@ def _cdr_header(data: bytes | memoryview) -> int:
     return seconds * NS + nanoseconds  # type: ignore[no-any-return]
 
 
+def headers_of(header_of: HeaderOf, data: np.ndarray) -> np.ndarray | None:
+    """Return the header stamps of messages of one length, int64 [N]; None where they must be read one by
+    one.
+
+    Args:
+        header_of: what `header_reader` returned.
+        data: uint8 [N, L].
+    """
+    if header_of not in _BEGINS or data.shape[1] < _BEGINS[header_of] + 8:
+        return None
+    begin = _BEGINS[header_of]
+    if header_of is _cdr_header:  # CDR says its byte order; compressed messages begin with neither
+        if (data[:, 0] != 0).any() or (data[:, 1] != data[0, 1]).any() or data[0, 1] > 1:
+            return None
+        order = "<" if data[0, 1] else ">"
+        seconds = data[:, 4:8].view(f"{order}i4")[:, 0].astype(np.int64)
+        return np.asarray(seconds * NS + data[:, 8:12].view(f"{order}u4")[:, 0])
+    stamps = data[:, begin : begin + 8].view("<u4").astype(np.int64)
+    return np.asarray(stamps[:, 0] * NS + stamps[:, 1])
+
+
+_BEGINS: dict[HeaderOf, int] = {_ros1_header: 4, _ros1_timestamp: 0, _cdr_header: 4}
+"""Where the stamp begins."""
+
+
 def _deserialized_header(message_type: MessageType, name: str) -> HeaderOf:
     def read(data: bytes | memoryview) -> int:
         try:
