@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest.clips import Sampling, Wish, read_clips, windows_of
-    from ingest.configuration import Settings, TrackMap
+    from ingest.configuration import Settings
     from ingest.discovery import Candidate, Walk, find_recordings
     from ingest.errors import CannotDecode, CannotOpen, ConfigurationChanged, IngestError, WrongUse
     from ingest.opening import open_recording
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ingest.reconstruction import Reconstructed, reconstruct_sample, write_reconstruction
     from ingest.recording import Incident, Recording, Source, Track
     from ingest.sampling.clip import PictureClip, SignalClip, SoundClip, TextClip, Window
+    from ingest.track_map import TrackMap
 
 __all__ = [
     "Candidate",
@@ -64,7 +65,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Sampling", "Wish", "read_clips", "windows_of"), "clips"),
-    **dict.fromkeys(("Settings", "TrackMap"), "configuration"),
+    "Settings": "configuration",
+    "TrackMap": "track_map",
     **dict.fromkeys(("Candidate", "Walk", "find_recordings"), "discovery"),
     "open_recording": "opening",
     **dict.fromkeys(("Choice", "Listener", "Run", "dry_run", "shard_recordings"), "pipeline"),

@@ -112,6 +112,7 @@ def parse_audio_formats(given: tuple[str, ...]) -> dict[str, str]:
 @audio_format_option
 @click.option("--workers", type=click.IntRange(min=1), help="Processes (default: number of cores).")
 @click.option("--decoders", is_flag=True, help="Compare all decoders on these video files instead.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw one recording's clocks.")
 @speaks
 def probe(
     paths: tuple[Path, ...],
@@ -119,6 +120,7 @@ def probe(
     audio_formats: tuple[str, ...],
     workers: int | None,
     decoders: bool,
+    plot: Path | None,
 ) -> None:
     """Show what is inside recordings: tracks, rates, durations, clocks, gaps, damage.
 
@@ -128,12 +130,17 @@ def probe(
     fifth probe run7.mcap
     fifth probe videos/ --json
     fifth probe --decoders clip.mp4    which decoder is how fast, and exact
+    fifth probe run7.mcap --plot clocks.png
     """
     if decoders:
         _compare(paths, as_json)
         return
     from ingest.probing import probe_recordings, probe_table
 
+    if plot is not None:
+        from ingest.clock_plot import plot_recordings
+
+        plot_recordings(list(paths), parse_audio_formats(audio_formats), plot)
     found = probe_recordings(list(paths), parse_audio_formats(audio_formats), workers)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else probe_table(found))
     if not found["recordings"]:
@@ -184,8 +191,12 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
     "--map",
     "maps",
     multiple=True,
-    metavar="NAME=TOPIC[:COLUMNS]",
-    help="Take this track under this name, such as state=/joint_states:position,velocity.",
+    metavar="NAME=TOPIC[:COLUMNS][+...][@OPTIONS] or FILE.toml",
+    help="Take this track under this name, such as state=/joint_states:position+/gripper@rate=20. "
+    "OPTIONS: rate=, policy=auto|linear|nearest|asof|hold, max_age=SECONDS.",
+)
+@click.option(
+    "--reference", default="", metavar="NAME", help="Sample at this track's own stamps, on no grid."
 )
 @audio_format_option
 @click.option("--include", multiple=True, metavar="GLOB", help="Take only recordings whose name matches.")
@@ -245,7 +256,8 @@ def _listed(path: Path | None) -> list[Path]:
 
 
 def _settings(options: dict[str, Any]) -> Any:
-    from ingest.configuration import Settings, TrackMap
+    from ingest.configuration import Settings
+    from ingest.track_map import read_map
 
     globs = tuple(glob for given in options["tracks"] for glob in given.split(","))
     return Settings(
@@ -259,7 +271,8 @@ def _settings(options: dict[str, Any]) -> Any:
         signals=options["signals"],
         signal_hz=options["signal_hz"],
         tracks=globs,
-        maps=tuple(TrackMap.parse(text) for text in options["maps"]),
+        maps=tuple(entry for given in options["maps"] for entry in read_map(given)),
+        reference=options["reference"],
         audio_formats=parse_audio_formats(options["audio_formats"]),
         shard_mb=options["shard_mb"],
         shard_seconds=options["shard_seconds"],

@@ -85,3 +85,38 @@ def mds(dataset: Path, out: Path, shard_mb: int) -> None:
 
     for layout, samples in export_mds(dataset, out, shard_mb).items():
         click.echo(f"{out / layout}: {samples} samples")
+
+
+@export.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--layout", default="", metavar="NAME", help="Which layout, where the dataset has several.")
+@click.option("--tracks", multiple=True, metavar="GLOB", help="Take only tracks that match.")
+@click.option("--robot-type", default="unknown", show_default=True, help="What the robot is called.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@speaks
+def lerobot(
+    dataset: Path, out: Path, layout: str, tracks: tuple[str, ...], robot_type: str, as_json: bool
+) -> None:
+    """Write DATASET as a LeRobot dataset (version 3.0): values as stored, pictures reconstructed.
+
+    An episode is an unbroken stretch of a recording in which every track has something at every step;
+    steps without it are dropped and counted.
+
+    \b
+    fifth export lerobot dataset/ robot/
+    """
+    import json
+    from dataclasses import asdict
+
+    from ingest.lerobot_export import export_lerobot
+
+    done = export_lerobot(dataset, out, layout, tracks, robot_type)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=1, sort_keys=True))
+        return
+    click.echo(f"{out}: {done.episodes} episodes, {done.steps} steps")
+    if done.dropped:
+        click.echo(f"fifth: {done.dropped} steps at which a track has nothing are dropped", err=True)
+    if done.left_out:
+        click.echo(f"fifth: left out (no place in the format): {', '.join(done.left_out)}", err=True)

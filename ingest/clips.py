@@ -8,7 +8,7 @@ length of a clip and on how a file is interleaved, not on the length of the reco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -29,7 +29,9 @@ from ingest.recording import (
     Track,
 )
 from ingest.sampling.clip import ClipMedia, Sampler, Window
-from ingest.timing import NS, clip_window, grid_times
+from ingest.sampling.grid import Grid, StampGrid, SteadyGrid
+from ingest.sampling.joining import Joiner, Place
+from ingest.timing import NS, clip_window
 
 AT_THE_END_NS = NS // 10
 """Damage within the last tenth of a second of a track is a note, not a failure."""
@@ -63,6 +65,15 @@ class Wish:
     track: Track
     columns: tuple[int, ...] | None = None
     """Signals: indices of the columns wanted; None: all."""
+    rate: Fraction | Literal["", "native"] = ""
+    """Pictures and signals: grid times per second, where they differ from the sampling's."""
+    joined: tuple[Wish, ...] = ()
+    """Signals: further tracks whose columns stand behind this one's, on the same grid."""
+
+    @property
+    def parts(self) -> tuple[Wish, ...]:
+        """The tracks that it is made of."""
+        return (self, *self.joined)
 
 
 def windows_of(recording: Recording, clip_ns: int, first: int, count: int) -> list[Window]:
@@ -74,7 +85,12 @@ def windows_of(recording: Recording, clip_ns: int, first: int, count: int) -> li
 
 
 def read_clips(
-    source: Source, wishes: Sequence[Wish], windows: Sequence[Window], sampling: Sampling, report: Report
+    source: Source,
+    wishes: Sequence[Wish],
+    windows: Sequence[Window],
+    sampling: Sampling,
+    report: Report,
+    reference: Track | None = None,
 ) -> Iterator[tuple[Window, str, ClipMedia]]:
     """Read the wanted tracks of neighbouring clips in one pass.
 
@@ -85,24 +101,41 @@ def read_clips(
         windows: clips in order, not overlapping.
         sampling: the grids and sizes.
         report: told of everything in these windows that is lost on the way. What decodes is given.
+        reference: a track at whose own stamps pictures and signals are sampled, instead of on their
+            grids. Signals are interpolated there, not averaged.
 
     Yields:
         The window, the wish's name and its media, for every window and wish.
     """
     if not windows:
         return
+    stamps = _stamps(source, reference, windows) if reference is not None else None
     lanes: dict[str, _Lane] = {}
+    places: dict[str, Place] = {}
+    grids: dict[str, list[Grid | None]] = {}
     for wish in wishes:
-        if wish.track.name not in lanes:
-            lanes[wish.track.name] = _Lane(source, wish.track, windows, report)
-        lanes[wish.track.name].samplers[wish.name] = _sampler(wish, windows, sampling, report)
+        for index, part in enumerate(wish.parts):
+            label = f"{wish.name} {index}" if wish.joined else wish.name
+            if wish.joined:
+                places[label] = Place(wish.name, index, len(wish.parts))
+            grid = stamps or _grid(wish, sampling)
+            lane = lanes.get(part.track.name)
+            if lane is None:
+                lane = lanes[part.track.name] = _Lane(source, part.track, windows, report)
+            lane.track = _widest(lane.track, part.track)
+            lane.samplers[label] = _sampler(part, grid, windows, sampling, report)
+            if part.track.medium == "pictures":
+                grids.setdefault(part.track.name, []).append(grid)
     tracks = [lane.track for lane in lanes.values()]
-    moments = _moments(windows, sampling)
-    wanted = {track.name: moments for track in tracks if track.medium == "pictures"}
-    for packet in source.read(tracks, windows[0].start_ns, windows[-1].stop_ns, report, wanted):
-        yield from lanes[packet.track].take(packet)
+    wanted = {name: _moments(of, windows, sampling) for name, of in grids.items()}
+    moments = {name: times for name, times in wanted.items() if times is not None}
+    joiner = Joiner(places)
+    for packet in source.read(tracks, windows[0].start_ns, windows[-1].stop_ns, report, moments):
+        for done in lanes[packet.track].take(packet):
+            yield from joiner.take(*done)
     for lane in lanes.values():
-        yield from lane.end()
+        for done in lane.end():
+            yield from joiner.take(*done)
 
 
 class _Lane:
@@ -171,21 +204,54 @@ class _Deaf:
         return []
 
 
-def _moments(windows: Sequence[Window], sampling: Sampling) -> Moments:
-    """Return when pictures are wanted."""
-    if sampling.pictures == "keyframes":
+def _stamps(source: Source, track: Track, windows: Sequence[Window]) -> StampGrid:
+    """Return the stamps of a track, read without decoding."""
+    start_ns, stop_ns = windows[0].start_ns, windows[-1].stop_ns
+    packets = source.read([track], start_ns, stop_ns, lambda _: None)
+    return StampGrid(np.unique(np.array([packet.time_ns for packet in packets], np.int64)))
+
+
+def _grid(wish: Wish, sampling: Sampling) -> Grid | None:
+    """Return the grid of a wish; None: its own stamps."""
+    if wish.rate == "native":
+        return None
+    if wish.rate:
+        return SteadyGrid(wish.rate)
+    if wish.track.medium == "pictures":
+        return SteadyGrid(sampling.fps) if sampling.pictures == "grid" else None
+    return SteadyGrid(sampling.signal_hz) if sampling.signal_hz else None
+
+
+def _widest(track: Track, other: Track) -> Track:
+    """Return a track that is read as far around a window as either needs."""
+    ages = track.max_age_ns, other.max_age_ns
+    return replace(track, max_age_ns=max(ages) if all(ages) else 0)
+
+
+def _moments(grids: Sequence[Grid | None], windows: Sequence[Window], sampling: Sampling) -> Moments | None:
+    """Return when a track's pictures are wanted; None: all of them are.
+
+    Args:
+        grids: of all wishes for the track.
+        windows: the clips.
+        sampling: how pictures are chosen.
+    """
+    if sampling.pictures == "keyframes" and None in grids:
         return "keyframes"
-    return np.concatenate([grid_times(w.start_ns, w.length_ns, sampling.fps) for w in windows])
+    times = [grid.times(window) for grid in grids if grid is not None for window in windows]
+    return np.unique(np.concatenate(times)) if len(times) == len(grids) * len(windows) else None
 
 
-def _sampler(wish: Wish, windows: Sequence[Window], sampling: Sampling, report: Report) -> Sampler:
+def _sampler(
+    wish: Wish, grid: Grid | None, windows: Sequence[Window], sampling: Sampling, report: Report
+) -> Sampler:
     track = wish.track
     if track.medium == "pictures":
         from ingest.sampling.pictures import EachPictureSampler, PictureSampler
 
-        if sampling.pictures == "keyframes":
+        if grid is None:
             return EachPictureSampler(track, windows, sampling.size, sampling.fit, report)
-        return PictureSampler(track, windows, sampling.fps, sampling.size, sampling.fit, report)
+        return PictureSampler(track, windows, grid, sampling.size, sampling.fit, report)
     if track.medium == "sound":
         from ingest.decoders.av_sound import AvResampler
         from ingest.sampling.sound import SoundSampler
@@ -197,7 +263,7 @@ def _sampler(wish: Wish, windows: Sequence[Window], sampling: Sampling, report: 
     if track.medium == "signal":
         from ingest.sampling.signals import SignalSampler
 
-        return SignalSampler(track, windows, sampling.signal_hz, wish.columns)
+        return SignalSampler(track, windows, grid, wish.columns)
     from ingest.sampling.text import TextSampler
 
     return TextSampler(windows)

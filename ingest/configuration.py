@@ -18,6 +18,7 @@ from ingest.decoder_choice import resolve_decoder
 from ingest.errors import ConfigurationChanged, WrongUse
 from ingest.geometry import FITS, Fit
 from ingest.timing import NS, seconds_to_ns
+from ingest.track_map import TrackMap
 
 if TYPE_CHECKING:
     from encoders import Encoder
@@ -26,33 +27,6 @@ PIPELINE_REVISION = 2
 """Raised whenever our code changes the bytes that the same configuration gives."""
 
 MEDIA = ("pictures", "sound", "signal")
-
-
-@dataclass(frozen=True)
-class TrackMap:
-    """`NAME=TOPIC[:columns]`: a track that a training run wants, by the name it shall have."""
-
-    name: str
-    topic: str
-    """A topic or track name; globs are allowed."""
-    columns: tuple[str, ...] = ()
-    """Column paths, or their beginnings (`position` takes `position[wrist]`); empty: all."""
-
-    @classmethod
-    def parse(cls, text: str) -> TrackMap:
-        """Read `state=/joint_states:position,velocity`."""
-        name, equals, rest = text.partition("=")
-        topic, _, columns = rest.partition(":")
-        if not (name and equals and topic):
-            raise WrongUse(f"--map takes NAME=TOPIC or NAME=TOPIC:COLUMN,COLUMN, got {text!r}")
-        if not name.replace("_", "").isalnum() or name != name.lower() or len(name) > 40:
-            raise WrongUse(
-                f"--map: a track name has lower-case letters, digits and underscores, got {name!r}"
-            )
-        return cls(name, topic, tuple(column for column in columns.split(",") if column))
-
-    def __str__(self) -> str:
-        return f"{self.name}={self.topic}" + (f":{','.join(self.columns)}" if self.columns else "")
 
 
 @dataclass(frozen=True)
@@ -76,6 +50,8 @@ class Settings:
     """None: signals keep their own stamps."""
     tracks: tuple[str, ...] = ()
     maps: tuple[TrackMap, ...] = ()
+    reference: str = ""
+    """Track at whose own stamps pictures and signals are sampled; empty: on their grids."""
     audio_formats: Mapping[str, str] = field(default_factory=dict)
     shard_mb: int = 64
     shard_seconds: int = 3600
@@ -109,6 +85,8 @@ class Settings:
         names = [entry.name for entry in self.maps]
         if len(set(names)) < len(names):
             raise WrongUse(f"--map gives one name twice: {', '.join(names)}")
+        if self.reference and names and self.reference not in names:
+            raise WrongUse(f"--reference {self.reference}: --map names only {', '.join(names)}")
 
     def encoder_name(self, medium: str) -> str | None:
         """Return the encoder's name for a medium; None where the medium is left out."""
@@ -145,6 +123,11 @@ class Configuration:
     def maps(self) -> tuple[TrackMap, ...]:
         """The tracks that are wanted by name."""
         return tuple(TrackMap.parse(text) for text in self.data["map"])
+
+    @property
+    def reference(self) -> str:
+        """The track at whose own stamps the others are sampled; empty: on their grids."""
+        return str(self.data.get("reference", ""))
 
     def fit_for(self, kind: str) -> Fit:
         """Return how pictures of a `media` file, a `bag` or an `episode` are fitted."""
@@ -195,14 +178,15 @@ def resolve(settings: Settings, stored: Configuration | None = None) -> tuple[Co
     data = {
         "pipeline_revision": PIPELINE_REVISION,
         "clip_ns": seconds_to_ns(settings.clip_seconds),
-        "fps": _text(settings.fps),
+        "fps": rate_text(settings.fps),
         "size": settings.size,
         "fit": settings.fit,
         "sample": settings.sample,
         "encoders": {medium: e.spec.to_json() if e else None for medium, e in encoders.items()},
-        "signal_hz": _text(settings.signal_hz) if settings.signal_hz else "native",
+        "signal_hz": rate_text(settings.signal_hz) if settings.signal_hz else "native",
         "tracks": list(settings.tracks),
         "map": [str(entry) for entry in settings.maps],
+        "reference": settings.reference,
         "audio_formats": dict(settings.audio_formats),
         "shard_bytes": settings.shard_mb * 2**20,
         "shard_ns": settings.shard_seconds * NS,
@@ -251,5 +235,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _text(rate: Fraction) -> str:
+def rate_text(rate: Fraction) -> str:
+    """Return a rate as the configuration and the layouts write it: `8/1`."""
     return f"{rate.numerator}/{rate.denominator}"

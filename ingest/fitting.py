@@ -94,7 +94,8 @@ def _sampled_values(
     kept: Mapping[str, Any], names: set[str], configuration: Configuration
 ) -> Iterator[tuple[str, np.ndarray]]:
     recording = Recording.from_json(kept["info"])
-    wishes = [wish for wish in select(recording, configuration).wishes if wish.name in names]
+    selection = select(recording, configuration)
+    wishes = [wish for wish in selection.wishes if wish.name in names]
     formats = dict(configuration.data["audio_formats"])
     chosen = _chosen_clips(recording, wishes, configuration.clip_ns)
     paths, sidecars = [Path(p) for p in kept["paths"]], [Path(p) for p in kept["sidecars"]]
@@ -103,7 +104,8 @@ def _sampled_values(
         for index in chosen:
             windows = windows_of(recording, configuration.clip_ns, index, 1)
             sampling = configuration.sampling(kept["kind"])
-            for _, name, media in read_clips(source, wishes, windows, sampling, lambda _: None):
+            reading = read_clips(source, wishes, windows, sampling, lambda _: None, selection.reference)
+            for _, name, media in reading:
                 assert isinstance(media, SignalClip)
                 if media.valid:
                     yield name, media.values

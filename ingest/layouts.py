@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from fractions import Fraction
 from typing import Any
 
 from encoders import TokenSpec
 from ingest.clips import Wish
-from ingest.configuration import Configuration, TrackMap
+from ingest.configuration import Configuration, rate_text
 from ingest.recording import Incident, Recording, Track
+from ingest.track_map import NATIVE, MapPart, TrackMap, sampled_by
 
 MEDIUM_ORDER = ("pictures", "sound", "signal", "text")
 LONGEST_SLUG = 40
@@ -31,6 +32,8 @@ class Selection:
     """Sorted by name."""
     incidents: tuple[Incident, ...]
     """Notes: what was asked for by name and is not there."""
+    reference: Track | None = None
+    """The track at whose own stamps the others are sampled."""
 
 
 def select(recording: Recording, configuration: Configuration) -> Selection:
@@ -39,15 +42,20 @@ def select(recording: Recording, configuration: Configuration) -> Selection:
     globs = configuration.data["tracks"]
     if globs:
         tracks = [t for t in tracks if any(fnmatch(t.name, g) or fnmatch(t.topic, g) for g in globs)]
-    if not configuration.maps:
-        wishes = [Wish(track.name, track) for track in tracks]
-        return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), ())
     wishes, incidents = [], []
-    for entry in configuration.maps:
-        found, note = _mapped(entry, tracks)
-        wishes += [found] if found else []
-        incidents += [note] if note else []
-    return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), tuple(incidents))
+    if configuration.maps:
+        for entry in configuration.maps:
+            found, note = _mapped(entry, tracks)
+            wishes += [found] if found else []
+            incidents += [note] if note else []
+    else:
+        wishes = [Wish(track.name, track) for track in tracks]
+    reference = configuration.reference
+    found_at = next((wish.track for wish in wishes if wish.name == reference), None)
+    if reference and found_at is None:
+        cause = f"--reference {reference}: the recording has no such track to take the times from"
+        return Selection((), (*incidents, Incident("note", cause, reference)))
+    return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), tuple(incidents), found_at)
 
 
 def _has_encoder(track: Track, configuration: Configuration) -> bool:
@@ -55,35 +63,60 @@ def _has_encoder(track: Track, configuration: Configuration) -> bool:
 
 
 def _mapped(entry: TrackMap, tracks: Sequence[Track]) -> tuple[Wish | None, Incident | None]:
-    matching = [t for t in tracks if fnmatch(t.topic, entry.topic) or fnmatch(t.name, entry.topic)]
+    parts = []
+    for part in entry.parts:
+        found, why_not = _part(part, entry, tracks)
+        if found is None:
+            return None, Incident("note", f"--map {entry}: {why_not}", entry.name)
+        parts.append(found)
+    if len(parts) > 1 and any(part.track.medium != "signal" for part in parts):
+        media = ", ".join(f"{part.track.topic} ({part.track.medium})" for part in parts)
+        cause = f"--map {entry}: only signals can be joined: {media}"
+        return None, Incident("note", cause, entry.name)
+    return replace(parts[0], rate=entry.grid_rate, joined=tuple(parts[1:])), None
+
+
+def _part(part: MapPart, entry: TrackMap, tracks: Sequence[Track]) -> tuple[Wish | None, str]:
+    """Return one topic of an entry as a wish of its own, or why there is none."""
+    matching = [t for t in tracks if fnmatch(t.topic, part.topic) or fnmatch(t.name, part.topic)]
     if not matching:
-        return None, Incident(
-            "note", f"--map {entry}: the recording has no track {entry.topic!r}", entry.name
-        )
+        return None, f"the recording has no track {part.topic!r}"
     if len(matching) > 1:
-        names = ", ".join(track.topic for track in matching[:4])
-        return None, Incident("note", f"--map {entry}: {entry.topic!r} is not one track: {names}", entry.name)
-    track = matching[0]
-    if not entry.columns:
-        return Wish(entry.name, track), None
+        return None, f"{part.topic!r} is not one track: {', '.join(t.topic for t in matching[:4])}"
+    track = sampled_by(matching[0], entry.policy, entry.max_age_ns)
+    if not part.columns:
+        return Wish(entry.name, track), ""
     columns = [
         index
-        for wanted in entry.columns
+        for wanted in part.columns
         for index, column in enumerate(track.columns)
         if column == wanted or column.startswith((f"{wanted}.", f"{wanted}["))
     ]
     if not columns:
         has = ", ".join(track.columns[:6]) or "none"
-        cause = f"--map {entry}: {track.topic} has no such column (it has {has} …)"
-        return None, Incident("note", cause, entry.name)
-    return Wish(entry.name, track, tuple(dict.fromkeys(columns))), None
+        return None, f"{track.topic} has no such column (it has {has} …)"
+    return Wish(entry.name, track, tuple(dict.fromkeys(columns))), ""
 
 
 def columns_of(wish: Wish) -> list[str]:
-    """Return the names of the columns that a wish takes of a signal track."""
-    if wish.columns is None:
-        return list(wish.track.columns)
-    return [wish.track.columns[index] for index in wish.columns]
+    """Return the names of the columns that a wish takes of its signal track; of a joined track each with
+    the name of the track that it is from.
+    """
+    columns = []
+    for part in wish.parts:
+        own = part.track.columns
+        taken = own if part.columns is None else [own[index] for index in part.columns]
+        columns += [f"{part.track.name}.{column}" for column in taken] if wish.joined else list(taken)
+    return columns
+
+
+def source_of(wish: Wish) -> Track:
+    """Return the track that provenance speaks of: of a joined one, with all topics and types."""
+    if not wish.joined:
+        return wish.track
+    tracks = [part.track for part in wish.parts]
+    topic, codec = (" + ".join(words) for words in zip(*((t.topic, t.codec) for t in tracks), strict=True))
+    return replace(wish.track, topic=topic, codec=codec)
 
 
 def layout_of(wishes: Sequence[Wish], configuration: Configuration) -> dict[str, Any]:
@@ -100,10 +133,15 @@ def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
     spec = configuration.data["encoders"][medium] if medium != "text" else {}
     rate = {
         "pictures": "" if configuration.data["sample"] == "keyframes" else configuration.data["fps"],
-        "signal": "" if configuration.data["signal_hz"] == "native" else configuration.data["signal_hz"],
+        "signal": configuration.data["signal_hz"],
         "sound": spec["input"]["rate"] if medium == "sound" else "",
         "text": "",
     }[medium]
+    if medium in ("pictures", "signal"):
+        if wish.rate:
+            rate = wish.rate if isinstance(wish.rate, str) else rate_text(wish.rate)
+        if rate == NATIVE or configuration.reference:
+            rate = ""
     columns = columns_of(wish) if medium == "signal" else []
     return {
         "name": wish.name,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ingest.clock_table import clock_table
 from ingest.discovery import Candidate, Walk, find_recordings
 from ingest.engine.local import Engine, Job
 from ingest.examining import examination_of
@@ -133,6 +134,8 @@ def _one(entry: Mapping[str, Any]) -> str:
     rows = [_track_row(track, entry["origin_ns"]) for track in entry["tracks"]]
     columns = ("track", "type", "what", "items", "rate (declared)", "seconds", "start", "clock", "gaps")
     lines = [head, text_table(columns, rows)] if rows else [head, "no tracks"]
+    if clocks := clock_table(entry["tracks"]):
+        lines += ["", clocks, ""]
     for kind in ("failures", "notes"):
         for incident in entry[kind]:
             track = f"{incident['track']}: " if incident["track"] else ""

@@ -53,10 +53,11 @@ def reconstruct_sample(dataset: Path | str, key: str) -> dict[str, Reconstructed
     opened = open_dataset(Path(dataset))
     sample = opened.sample(key)
     layout = opened.layouts[sample.layout]
-    return {name: _track(layout.track(name), sample) for name in layout.tracks}
+    return {name: reconstruct_track(layout.track(name), sample) for name in layout.tracks}
 
 
-def _track(track: Mapping[str, Any], sample: Sample) -> Reconstructed:
+def reconstruct_track(track: Mapping[str, Any], sample: Sample) -> Reconstructed:
+    """Turn the tokens of one track, as the sample's layout describes it, back into media."""
     name, medium = track["name"], track["medium"]
     rate = Fraction(track["rate"]) if track["rate"] else None
     if medium == "text":
@@ -143,7 +144,7 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
     """Write frames at the grid times they were sampled for, and sound from the clip's start."""
     import av
 
-    frames, rate = pictures.media, pictures.rate or UNSAID_RATE
+    frames, rate = pictures.media, pictures.rate or _own_rate(pictures)
     height, width = frames.shape[2:]
     with av.open(f"file:{out}", "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "fast"})
@@ -157,7 +158,7 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
         if audio is not None and sound is not None:
             audio.codec_context.layout = _layout(sound)
             audio.codec_context.thread_count = 1
-        for step, picture in zip(_grid_steps(pictures, rate), frames, strict=True):
+        for step, picture in zip(grid_steps(pictures, rate), frames, strict=True):
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24"
             )
@@ -173,6 +174,14 @@ def _write_mp4(out: Path, pictures: Reconstructed, sound: Reconstructed | None) 
             container.mux(audio.encode(None))
 
 
+def _own_rate(pictures: Reconstructed) -> Fraction:
+    """Return a rate on which frames that were sampled at their own stamps lie, about."""
+    times = pictures.times_ns
+    if times is None or len(times) < 2:
+        return UNSAID_RATE
+    return Fraction(NS, max(1, int(np.median(np.diff(times))))).limit_denominator(1001)
+
+
 def _one_step_each(packets: list[Any]) -> list[Any]:
     """Say how long each frame is shown: else the last one would be as long as the one before it."""
     for packet in packets:
@@ -184,7 +193,7 @@ def _layout(sound: Reconstructed) -> str:
     return "mono" if sound.media.shape[0] == 1 else "stereo"
 
 
-def _grid_steps(pictures: Reconstructed, rate: Fraction) -> list[int]:
+def grid_steps(pictures: Reconstructed, rate: Fraction) -> list[int]:
     """Return for each frame the grid step at which it was sampled, strictly ascending.
 
     A frame's own time may lie before the clip, repeat where the grid is finer than the camera, or leave

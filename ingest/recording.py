@@ -46,6 +46,32 @@ Report = Callable[[Incident], None]
 
 
 @dataclass(frozen=True)
+class ClockReport:
+    """What was measured of a bag topic's two clocks. Percentiles are of at most 100,000 messages, evenly
+    spaced; everything else counts all of them.
+    """
+
+    rate_hz: float
+    """Messages per second from the first to the last, by the chosen clock; 0 for fewer than two."""
+    period_p5_ns: int = 0
+    period_p95_ns: int = 0
+    """5th and 95th percentile of the distance of two messages: the jitter."""
+    missing: int = -1
+    """How many messages seem to be lost: what a steady rate would have put into distances of more than
+    1.5 periods. -1 where there is no steady rate (90 % of distances within half and one and a half)."""
+    log_back: int = 0
+    header_back: int = 0
+    """How often each clock goes back."""
+    farthest_back_ns: int = 0
+    """The longest jump back of either clock."""
+    header_zero: int = 0
+    """Header stamps that are not set."""
+    offset_p5_ns: int = 0
+    offset_p95_ns: int = 0
+    """5th and 95th percentile of log stamp minus header stamp; 0 where there is no header."""
+
+
+@dataclass(frozen=True)
 class Clock:
     """Which of a bag topic's two stamps is its time, and why."""
 
@@ -56,6 +82,8 @@ class Clock:
     offset_min_ns: int = 0
     offset_max_ns: int = 0
     """Smallest and largest log stamp minus chosen stamp: how far around a time span to read."""
+    report: ClockReport | None = field(default=None, compare=False)
+    """What was measured; for people."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +149,10 @@ class Track:
         for name in ("gaps", "quaternions"):
             values[name] = tuple(tuple(item) for item in values[name])
         if values["clock"] is not None:
-            values["clock"] = Clock(**values["clock"])
+            clock = dict(values["clock"])
+            if clock.get("report") is not None:
+                clock["report"] = ClockReport(**clock["report"])
+            values["clock"] = Clock(**clock)
         return cls(**values)
 
 

@@ -21,7 +21,7 @@ from ingest.configuration import Configuration
 from ingest.content_id import content_id, full_hash
 from ingest.engine.local import Progress
 from ingest.errors import CannotOpen, IngestError
-from ingest.layouts import select
+from ingest.layouts import select, source_of
 from ingest.opening import open_recording
 from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
@@ -121,8 +121,9 @@ class _Task:
         self._tell(0, 0, now=True)
 
     def _read(self, entry: Entry, met: list[Incident]) -> Iterator[tuple[Tag, ClipMedia]]:
-        wishes = select(entry.recording, self.configuration).wishes
-        tracks = {wish.name: wish.track for wish in wishes}
+        chosen = select(entry.recording, self.configuration)
+        wishes = chosen.wishes
+        tracks = {wish.name: source_of(wish) for wish in wishes}
         windows = windows_of(entry.recording, self.configuration.clip_ns, entry.first, entry.count)
         self._expect(entry, windows, wishes)
         sampling = self.configuration.sampling(entry.kind)
@@ -130,7 +131,8 @@ class _Task:
         with open_recording(
             entry.paths, sidecars=entry.sidecars, audio_formats=formats, episode=entry.episode
         ) as source:
-            for window, name, media in read_clips(source, wishes, windows, sampling, met.append):
+            reading = read_clips(source, wishes, windows, sampling, met.append, chosen.reference)
+            for window, name, media in reading:
                 clip = self.clips[entry.content, window.index]
                 clip.tracks[name] = self._provenance(entry, window, tracks[name], media)
                 clip.has_content = clip.has_content or has_content(media, tracks[name])

@@ -53,6 +53,39 @@ class Values(NamedTuple):
     """JointState: the joints."""
 
 
+class ManyValues(NamedTuple):
+    """What messages of one length hold that are laid out alike."""
+
+    alike: np.ndarray
+    """bool [N]: whether a message is laid out as the first; what is below is right for those only."""
+    numbers: np.ndarray
+    """float64 [N, D]: see `Values`."""
+    arrays: dict[str, np.ndarray]
+    """Per known variable array [N, its length]."""
+    names: tuple[str, ...]
+
+
+@dataclass
+class _Form:
+    """Where everything lies in messages that are laid out as one of them."""
+
+    fixed: list[tuple[int, int]] = field(default_factory=list)
+    """Bytes [begin, end) by which messages laid out alike agree: lengths of strings and arrays."""
+    numbers: list[tuple[str, int, int]] = field(default_factory=list)
+    """Dtype, begin and count of numbers that follow each other."""
+    arrays: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def add(self, dtype: str, begin: int, count: int) -> None:
+        """Add numbers; those that continue the last ones are joined to them."""
+        if self.numbers:
+            last, at, known = self.numbers[-1]
+            if last == dtype and at + known * np.dtype(dtype).itemsize == begin:
+                self.numbers[-1] = last, at, known + count
+                return
+        self.numbers.append((dtype, begin, count))
+
+
 @dataclass
 class _Run:
     """Numbers that follow each other. A count before a code repeats it; skipped ones are padding."""
@@ -61,6 +94,16 @@ class _Run:
     """Code, count, and whether it is wanted."""
     structs: dict[tuple[str, int], struct.Struct] = field(default_factory=dict)
     """By byte order, and the place modulo 8 where the run begins."""
+
+    def place(self, form: _Form, order: str, at: int, base: int, *, aligned: bool) -> int:
+        """Add a run that begins at `at` to a form; return where it ends."""
+        for code, count, wanted in self.parts:
+            size = struct.calcsize(f"={code}")
+            at += -(at - base) % size if aligned and count else 0
+            if wanted:
+                form.add(order + code, at, count)
+            at += count * size
+        return at
 
     def at(self, order: str, place: int, *, aligned: bool) -> struct.Struct:
         """Return the struct for a run that begins at this place modulo 8."""
@@ -142,6 +185,61 @@ class Layout:
             raise CannotDecode(f"a message does not fit its type (ends {rest} bytes off)")
         return Values(numbers, arrays, names)
 
+    def read_many(self, data: np.ndarray) -> ManyValues:
+        """Read messages of one length at once.
+
+        Args:
+            data: uint8 [N, L], N > 0, C-contiguous.
+
+        Raises:
+            CannotDecode: the first message does not fit the type to the byte.
+        """
+        first = data[0].tobytes()
+        try:
+            form = self._form(first)
+        except (struct.error, ValueError, IndexError) as error:
+            raise CannotDecode(f"a message does not fit its type ({error})") from error
+        alike = np.ones(len(data), bool)
+        for begin, end in form.fixed:
+            alike &= (data[:, begin:end] == data[0, begin:end]).all(axis=1)
+        numbers = np.empty((len(data), sum(count for _, _, count in form.numbers)))
+        column = 0
+        for dtype, begin, count in form.numbers:
+            numbers[:, column : column + count] = _columns(data, dtype, begin, count)
+            column += count
+        arrays = {name: _columns(data, *place) for name, place in form.arrays.items()}
+        return ManyValues(alike, numbers, arrays, form.names)
+
+    def _form(self, first: bytes) -> _Form:
+        """Return where everything lies in a message, as `read` finds it."""
+        self.read(first)
+        base, order, aligned, form = 0, "<", not self._ros1, _Form()
+        if aligned:
+            base, order = 4, "<" if first[1] else ">"
+            form.fixed.append((0, 2))
+        at = base
+        for step in self._steps:
+            if isinstance(step, _Run):
+                at = step.place(form, order, at, base, aligned=aligned)
+                continue
+            at += -(at - base) % 4 if aligned else 0
+            (length,) = UINT32[order].unpack_from(first, at)
+            form.fixed.append((at, at + 4))
+            at += 4
+            if step is None:
+                at += length
+            elif not step.code:
+                begin = at
+                at, form.names = self._strings(first, begin, length, base, order)
+                form.fixed.append((begin, at))
+            elif length:
+                itemsize = np.dtype(step.code).itemsize
+                at += -(at - base) % itemsize if aligned else 0
+                if step.name:
+                    form.arrays[step.name] = order + step.code, at, length
+                at += length * itemsize
+        return form
+
     def _strings(
         self, data: bytes | memoryview, begin: int, count: int, base: int, order: str
     ) -> tuple[int, tuple[str, ...]]:
@@ -163,6 +261,12 @@ class Layout:
             at += 4 + length
         self._names = bytes(data[begin:at]), tuple(found)
         return at, tuple(found)
+
+
+def _columns(data: np.ndarray, dtype: str, begin: int, count: int) -> np.ndarray:
+    """Return numbers that lie at the same place in every row: [N, count]."""
+    end = begin + count * np.dtype(dtype).itemsize
+    return np.asarray(data[:, begin:end].view(dtype))
 
 
 def layout_of(message_type: TypeFields, *, ros1: bool) -> Layout | None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ingest.decoders.bulk import Bulk
 from ingest.decoders.ros_columns import (
     JOINT_STATE,
     Leaf,
@@ -18,8 +19,9 @@ from ingest.decoders.ros_columns import (
     leaves_of,
     sequence_fields,
 )
-from ingest.decoders.ros_layout import Layout, Values, layout_of
+from ingest.decoders.ros_layout import Layout, ManyValues, Values, layout_of
 from ingest.decoders.row_batches import RowBatches
+from ingest.errors import CannotDecode
 from ingest.recording import Packet, Rows
 
 
@@ -52,6 +54,8 @@ class RosSignals:
         self._type = message_type
         self._width = len(columns)
         self._read: ReadValues = reader_of(message_type)
+        self._layout = layout_of(message_type, ros1=message_type.ros1)
+        self._ready: list[Rows] = []
         self._joints = message_type.name == JOINT_STATE
         self._at = {name: index for index, name in enumerate(columns)}
         self._places = {
@@ -63,6 +67,8 @@ class RosSignals:
 
     def decode(self, packet: Packet) -> list[Rows]:
         """See `Decoder`."""
+        if isinstance(packet.data, Bulk):
+            return self._decode_many(packet.data)
         values = self._read(self._type.raw(packet.data))
         row: Sequence[float] | np.ndarray = values.numbers
         if self._places:
@@ -71,22 +77,60 @@ class RosSignals:
 
     def flush(self) -> list[Rows]:
         """See `Decoder`."""
-        return self._batches.flush()
+        ready, self._ready = self._ready, []
+        return [*ready, *self._batches.flush()]
+
+    def _decode_many(self, bulk: Bulk) -> list[Rows]:
+        """Decode messages that came together; those that are not laid out as the first one by one.
+
+        What was decoded before an error comes with the next call.
+        """
+        ready, self._ready = [*self._ready, *self._batches.flush()], []
+        assert self._layout is not None
+        try:
+            many = self._layout.read_many(bulk.data)
+        except CannotDecode:  # it is the first one that is damaged: then each by itself
+            nothing = np.full((len(bulk.data), self._width), np.nan)
+            many = ManyValues(np.zeros(len(bulk.data), bool), nothing, {}, ())
+        values = many.numbers
+        if self._places:
+            values = np.full((len(values), self._width), np.nan)
+            values[:, : many.numbers.shape[1]] = many.numbers
+            for name, array in many.arrays.items():
+                sources, targets = self._places_of(name, many.names, array.shape[1])
+                values[:, targets] = array[:, sources]
+        bad, cause = [], ""
+        for index in np.flatnonzero(~many.alike).tolist():
+            try:
+                found = self._read(bulk.data[index].tobytes())
+                values[index] = self._with_arrays(found) if self._places else found.numbers
+            except CannotDecode as error:
+                bad.append(index)
+                cause = str(error)
+        values[np.isinf(values)] = np.nan
+        ready.append(Rows(np.delete(bulk.times_ns, bad), np.delete(values, bad, axis=0)))
+        if bad:
+            self._ready = ready
+            raise CannotDecode(cause if len(bad) == 1 else f"{cause}, {len(bad)} times")
+        return ready
 
     def _with_arrays(self, values: Values) -> np.ndarray:
         row = np.full(self._width, np.nan)
         row[: len(values.numbers)] = values.numbers
         for name, places in self._places.items():
             array = values.arrays.get(name)
-            if array is None or not places:
-                continue
-            if self._joints:
-                sources, targets = self._joint_columns(name, values.names, len(array))
+            if array is not None and places:
+                sources, targets = self._places_of(name, values.names, len(array))
                 row[targets] = array[sources]
-            else:
-                count = min(len(array), len(places))
-                row[places[0] : places[0] + count] = array[:count]
         return row
+
+    def _places_of(self, name: str, names: tuple[str, ...], length: int) -> tuple[list[int], list[int]]:
+        """Return which values of an array go to which columns."""
+        if self._joints:
+            return self._joint_columns(name, names, length)
+        places = self._places[name]
+        count = min(length, len(places))
+        return list(range(count)), places[:count]
 
     def _joint_columns(self, name: str, names: tuple[str, ...], length: int) -> tuple[list[int], list[int]]:
         """Return which values of a JointState's field go to which columns; of two values for the same

@@ -19,7 +19,7 @@ from ingest.errors import CannotDecode
 from ingest.geometry import Fit, Geometry, arrange, fit
 from ingest.recording import Incident, Picture, Report, Track
 from ingest.sampling.clip import PictureClip, Window
-from ingest.timing import grid_times
+from ingest.sampling.grid import Grid, as_grid
 
 
 class PictureSampler:
@@ -29,18 +29,24 @@ class PictureSampler:
         track: the track. In a file its last frame is shown until its `stop_ns`; in a bag a frame is
             shown until it is older than `max_age_ns` (0: until the next one, however long).
         windows: the clips, in order, not overlapping.
-        rate: grid times per second.
+        rate: grid times per second, or the grid.
         size: edge of the square frames, in pixels.
         how: crop, pad or stretch.
         report: told of frames that were wanted but could not be converted, and of those passed over.
     """
 
     def __init__(
-        self, track: Track, windows: Sequence[Window], rate: Fraction, size: int, how: Fit, report: Report
+        self,
+        track: Track,
+        windows: Sequence[Window],
+        rate: Fraction | Grid,
+        size: int,
+        how: Fit,
+        report: Report,
     ) -> None:
         self._track = track
         self._windows = list(windows)
-        self._rate = rate
+        self._steps = as_grid(rate)
         self._size = size
         self._how = how
         self._report = report
@@ -78,7 +84,7 @@ class PictureSampler:
         self._grid: list[int] = []
         if self._at < len(self._windows):
             window = self._windows[self._at]
-            self._grid = grid_times(window.start_ns, window.length_ns, self._rate).tolist()
+            self._grid = self._steps.times(window).tolist()
         self._step = 0
         self._times: list[int] = []
         self._frames = room_for(0, self._size)

@@ -4,6 +4,7 @@
     slerp    the same along the great circle of a quaternion (Shoemake 1985, "Animating rotation
              with quaternion curves", section 3)
     last     the last value at or before, until it is too old
+    nearest  the value whose time is nearest (of two, the earlier), unless it is farther than that
     mean     when the grid is coarser than the values: the average over one step around the grid time
 
 Nothing is invented: where the neighbours are further apart than the maximum age and the last value
@@ -39,7 +40,7 @@ def resample(
         times_ns: int64 [N], in any order; of equal times the last row that knows a column counts.
         values: float64 [N, D]; NaN where a row lacks the column. What float32 can't hold (infinity, a
             driver's mark for "no limit") is no value either, nor is a quaternion of length 0.
-        kinds: `linear`, `last` or `slerp` per column.
+        kinds: `linear`, `last`, `nearest` or `slerp` per column.
         quaternions: x, y, z, w column indices of each quaternion.
         grid_ns: int64 [K], non-decreasing.
         step_ns: distance of the grid times.
@@ -66,10 +67,12 @@ def resample(
         at_ns, of = _known_rows(times_ns, values[:, columns])
         if not len(at_ns):
             continue
-        discrete = [kinds[c] == "last" for c in columns]
-        smooth = np.logical_not(discrete)
-        if any(discrete):
-            result[:, np.compress(discrete, columns)] = _last(at_ns, of[:, discrete], grid_ns, age_ns)
+        smooth = np.ones(len(columns), bool)
+        for kind, taken in (("last", _last), ("nearest", _nearest)):
+            chosen = np.array([kinds[c] == kind for c in columns])
+            smooth &= ~chosen
+            if chosen.any():
+                result[:, np.compress(chosen, columns)] = taken(at_ns, of[:, chosen], grid_ns, age_ns)
         if smooth.any():
             sampled = _linear(at_ns, of[:, smooth], grid_ns, age_ns)
             if averages:
@@ -130,6 +133,15 @@ def _last(times_ns: np.ndarray, values: np.ndarray, grid_ns: np.ndarray, age_ns:
     before = index_at_or_before(times_ns, grid_ns)
     known = (before >= 0) & (grid_ns - times_ns[np.maximum(before, 0)] <= age_ns)
     return np.where(known[:, None], values[np.maximum(before, 0)], np.nan)
+
+
+def _nearest(times_ns: np.ndarray, values: np.ndarray, grid_ns: np.ndarray, age_ns: int) -> np.ndarray:
+    before = np.maximum(index_at_or_before(times_ns, grid_ns), 0)
+    after = np.minimum(before + 1, len(times_ns) - 1)
+    is_after = np.abs(times_ns[after] - grid_ns) < np.abs(grid_ns - times_ns[before])
+    nearest = np.where(is_after, after, before)
+    known = np.abs(times_ns[nearest] - grid_ns) <= age_ns
+    return np.where(known[:, None], values[nearest], np.nan)
 
 
 def _mean(times_ns: np.ndarray, values: np.ndarray, grid_ns: np.ndarray, step_ns: int) -> np.ndarray:

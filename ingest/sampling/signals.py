@@ -9,8 +9,8 @@ import numpy as np
 
 from ingest.recording import Rows, Track
 from ingest.sampling.clip import SignalClip, Window
+from ingest.sampling.grid import Grid, StampGrid, as_grid
 from ingest.sampling.resampling import FOREVER_NS, as_float32, resample
-from ingest.timing import NS, grid_times
 
 SMALLEST_HEAP = 4096
 """Rows that are gathered before those that nothing needs any more are dropped."""
@@ -25,7 +25,8 @@ class SignalSampler:
     Args:
         track: the track, with its policies and maximum age.
         windows: the clips, in order, not overlapping.
-        rate: grid times per second; None keeps the track's own stamps.
+        rate: grid times per second, or the grid; None keeps the track's own stamps. Times of a grid that
+            is not steady stand in the clips.
         columns: indices of the columns wanted; None: all.
     """
 
@@ -33,14 +34,14 @@ class SignalSampler:
         self,
         track: Track,
         windows: Sequence[Window],
-        rate: Fraction | None,
+        rate: Fraction | Grid | None,
         columns: Sequence[int] | None = None,
     ) -> None:
         self._track = track
         self._windows = list(windows)
-        self._rate = rate
+        self._grid = None if rate is None else as_grid(rate)
         self._columns = list(range(len(track.columns))) if columns is None else list(columns)
-        self._step_ns = int(NS / rate) if rate else 0
+        self._step_ns = self._grid.step_ns if self._grid else 0
         clock = track.clock
         jitter_ns = clock.offset_max_ns - clock.offset_min_ns if clock else 0
         self._wait_ns = track.max_age_ns + jitter_ns + self._step_ns
@@ -104,10 +105,11 @@ class SignalSampler:
 
     def _clip(self, window: Window, times: np.ndarray, values: np.ndarray) -> SignalClip:
         first, after = np.searchsorted(times, (window.start_ns, window.stop_ns), side="left").tolist()
-        if self._rate is None:
+        if self._grid is None:
             native = as_float32(values[first:after, self._columns])
             return SignalClip(native, times[first:after] - window.start_ns)
         track = self._track
+        grid_ns = self._grid.times(window)
         held = not track.max_age_ns  # a command holds until the next one: nothing lies between them
         around_ns = (-FOREVER_NS if held else window.start_ns - self._wait_ns, window.stop_ns + self._wait_ns)
         near = slice(*np.searchsorted(times, around_ns, side="left").tolist())
@@ -116,12 +118,13 @@ class SignalSampler:
             values[near],
             ["last"] * len(track.kinds) if held else track.kinds,
             () if held else track.quaternions,
-            grid_times(window.start_ns, window.length_ns, self._rate),
+            grid_ns,
             self._step_ns,
             track.period_ns,
             track.max_age_ns,
         )
-        return SignalClip(sampled[:, self._columns], fresh=first < after)
+        times_ns = grid_ns - window.start_ns if isinstance(self._grid, StampGrid) else None
+        return SignalClip(sampled[:, self._columns], times_ns, fresh=first < after)
 
 
 def _last_known(values: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from ingest.decoders.ros_sound import RosSound, sound_format
 from ingest.decoders.ros_text import RosText
 from ingest.errors import CannotOpen
 from ingest.recording import NO_CHOICE, Decoder, Incident, Moments, Packet, Recording, Report, Track
+from ingest.sources.bag_clock import header_reader
 from ingest.sources.bag_files import (
     METADATA,
     BagGroup,
@@ -31,7 +32,7 @@ from ingest.sources.bag_files import (
 )
 from ingest.sources.bag_probe import once, probe_bag
 from ingest.sources.bag_reading import SoundReader, TrackReader, format_of_track
-from ingest.sources.bag_storage import Message, Series, Storage
+from ingest.sources.bag_storage import MAX_NS, MIN_NS, AnyMessage, Series, Storage
 from ingest.sources.bag_topics import Topic, topics_of
 from ingest.sources.bag_types import AnyType, type_from
 from ingest.sources.record_types import RecordType
@@ -136,14 +137,30 @@ class BagSource:
     ) -> Iterator[Packet]:
         """See `Source`. Packets come by log stamp."""
         report = once(report)
-        readers = [self._reader(track, start_ns, stop_ns, report) for track in tracks]
+        readers = [
+            self._reader(track, start_ns, stop_ns, report, moments.get(track.name)) for track in tracks
+        ]
         by_channel = {number: reader for reader in readers for number in reader.topic.numbers}
         for message in self._messages(readers, report):
-            packet = by_channel[message.channel].packet(message)
-            if packet is not None:
-                yield packet
+            yield from by_channel[message.channel].packets(message)
 
-    def _messages(self, readers: Sequence[TrackReader], report: Report) -> Iterator[Message]:
+    def stamps(self, tracks: Sequence[Track]) -> Iterator[tuple[str, int, int | None]]:
+        """Yield for every message its track's name, its time by the track's clock, and log stamp minus
+        header stamp (None where it has no header stamp), by log stamp.
+        """
+        readers = {}
+        for track in tracks:
+            message_type = self._type(track)
+            found = track, header_reader(message_type)
+            readers.update(dict.fromkeys(self._topic(track).numbers, found))
+        for message in self._storage.messages(list(readers), MIN_NS, MAX_NS, lambda _: None):
+            track, header_of = readers[message.channel]
+            header_ns = header_of(message.data) if header_of else 0
+            uses_header = track.clock is not None and track.clock.choice == "header"
+            time_ns = header_ns if uses_header else message.log_ns
+            yield track.name, time_ns, message.log_ns - header_ns if header_ns else None
+
+    def _messages(self, readers: Sequence[TrackReader], report: Report) -> Iterator[AnyMessage]:
         """Yield what comes before the windows of held tracks, what is in the windows, and what ends
         the texts that are shown last.
         """
@@ -153,6 +170,7 @@ class BagSource:
             if reader.needs_last_before
         ]
         yield from sorted((message for message in before if message), key=lambda message: message.log_ns)
+        together = {number for reader in readers if reader.takes_many for number in reader.topic.numbers}
         # from border to border of the tracks' windows, with the tracks whose windows cover it
         borders = sorted({stamp for reader in readers for stamp in (reader.log_start_ns, reader.log_stop_ns)})
         for begin, end in pairwise(borders):
@@ -163,7 +181,8 @@ class BagSource:
                 for number in reader.topic.numbers
             ]
             if inside:
-                yield from self._storage.messages(inside, begin, end, report)
+                many = together.intersection(inside)
+                yield from self._storage.mixed(inside, many, begin, end, report)
         after = [
             self._storage.first_from(reader.topic.numbers, reader.log_stop_ns, report)
             for reader in readers
@@ -171,14 +190,17 @@ class BagSource:
         ]
         yield from sorted((message for message in after if message), key=lambda message: message.log_ns)
 
-    def _reader(self, track: Track, start_ns: int, stop_ns: int, report: Report) -> TrackReader:
+    def _reader(
+        self, track: Track, start_ns: int, stop_ns: int, report: Report, moments: Moments | None
+    ) -> TrackReader:
         topic, message_type = self._topic(track), self._type(track)
         if track.medium == "sound":
             return SoundReader(track, topic, message_type, start_ns, stop_ns, report)
         if "video" in track.details:
             from ingest.sources.bag_video import VideoReader
 
-            return VideoReader(track, topic, message_type, start_ns, stop_ns)
+            only_keyframes = isinstance(moments, str)
+            return VideoReader(track, topic, message_type, start_ns, stop_ns, only_keyframes=only_keyframes)
         return TrackReader(track, topic, message_type, start_ns, stop_ns)
 
     def decoder(self, track: Track) -> Decoder:

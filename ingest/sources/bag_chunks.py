@@ -11,8 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
+
+from ingest.decoders.bulk import FEWEST, Bulk, rows_at
 from ingest.recording import Incident, Report
-from ingest.sources.bag_storage import Channel, Message, merge_by_log_time
+from ingest.sources.bag_storage import AnyMessage, Channel, M, ManyMessages, Message, merge_by_log_time
 
 LARGEST_CHUNK_BYTES = 2**31
 """A chunk that claims to be larger when unpacked is taken for damage, not for data."""
@@ -120,22 +123,38 @@ class ChunkedFile:
         """Return the chunk's records."""
         raise NotImplementedError
 
-    def _parse(self, records: bytes, wanted: frozenset[int]) -> tuple[list[Message], str]:
-        """Return the messages of the wanted channels, in the file's order, and what is damaged."""
+    def _locate(self, records: bytes) -> Located:
+        """Return where the messages are, in the file's order."""
         raise NotImplementedError
 
     def _load(self, chunk: Chunk, wanted: frozenset[int], report: Report) -> list[Message]:
         """Return the messages of one chunk, in the file's order; damage is reported."""
+        records, located = self._opened(chunk, report)
+        return list(one_by_one(records, located.of(wanted)))
+
+    def _load_mixed(
+        self, chunk: Chunk, wanted: frozenset[int], together: frozenset[int], report: Report
+    ) -> list[AnyMessage]:
+        """Return the messages of one chunk; those of the channels `together` many at once where all
+        have one length, behind the others.
+        """
+        records, located = self._opened(chunk, report)
+        many = [found for number in sorted(together) if (found := at_once(records, located, number))]
+        rest = wanted - {found.channel for found in many}
+        return [*one_by_one(records, located.of(rest)), *many]
+
+    def _opened(self, chunk: Chunk, report: Report) -> tuple[bytes, Located]:
+        """Return a chunk's records and where its messages are; damage is reported."""
         unpacked = self._unpacked.pop(chunk.offset, None) or self._read(chunk)
         self._unpacked[chunk.offset] = unpacked
         while len(self._unpacked) > CHUNKS_KEPT:
             self._unpacked.popitem(last=False)
-        messages, damage = self._parse(unpacked.data, wanted)
-        if damage := unpacked.damage or damage:
+        located = self._locate(unpacked.data)
+        if damage := unpacked.damage or located.damage:
             # what is lost lies behind the last message that can be read
-            last_ns = max((message.log_ns for message in messages), default=chunk.start_ns)
+            last_ns = int(located.log_ns.max()) if len(located.log_ns) else chunk.start_ns
             report(Incident("failure", damage, start_ns=last_ns, stop_ns=max(chunk.stop_ns, last_ns + 1)))
-        return messages
+        return unpacked.data, located
 
     @property
     def start_ns(self) -> int:
@@ -161,6 +180,29 @@ class ChunkedFile:
             for chunk in self.chunks
             if chunk.start_ns < stop_ns and chunk.stop_ns > start_ns and chunk.may_hold(mask)
         )
+
+    def mixed(
+        self,
+        wanted: Collection[int],
+        together: Collection[int],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+    ) -> Iterator[AnyMessage]:
+        """See `Storage`. Of chunks that overlap in time, messages come one by one."""
+        channels, many, mask = frozenset(wanted), frozenset(together), mask_of(wanted)
+        chunks = [
+            chunk
+            for chunk in self.chunks
+            if chunk.start_ns < stop_ns and chunk.stop_ns > start_ns and chunk.may_hold(mask)
+        ]
+        overlapping = _overlapping(chunks)
+
+        def opened(chunk: Chunk) -> Callable[[], Iterator[AnyMessage]]:
+            own = frozenset() if chunk.offset in overlapping else many
+            return lambda: iter(within(self._load_mixed(chunk, channels, own, report), start_ns, stop_ns))
+
+        return merge_by_log_time((chunk.start_ns, opened(chunk)) for chunk in chunks)
 
     def last_before(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
         """See `Storage`."""
@@ -225,8 +267,71 @@ def mask_of(channels: Iterable[int]) -> int:
     return sum(1 << channel for channel in set(channels))
 
 
-def within(messages: list[Message], start_ns: int, stop_ns: int) -> list[Message]:
+def within(messages: Sequence[M], start_ns: int, stop_ns: int) -> list[M]:
     """Return the messages of [start, stop), sorted by log stamp."""
-    kept = [message for message in messages if start_ns <= message.log_ns < stop_ns]
+    kept: list[M] = []
+    for message in messages:
+        if isinstance(message, ManyMessages):
+            inside = message.data.within(start_ns, stop_ns)
+            if len(inside.times_ns):
+                kept.append(message._replace(log_ns=int(inside.times_ns[0]), data=inside))
+        elif start_ns <= message.log_ns < stop_ns:
+            kept.append(message)
     kept.sort(key=lambda message: message.log_ns)
     return kept
+
+
+class Located(NamedTuple):
+    """Where the messages of a chunk are, in the file's order."""
+
+    numbers: np.ndarray
+    """int64 [N]: channels; -1: not known."""
+    log_ns: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    """int64 [N]: where each message's data is in the chunk's records."""
+    damage: str = ""
+    """Why these are not all; empty when they are."""
+
+    @classmethod
+    def of_lists(cls, found: Sequence[Sequence[int]], damage: str) -> Located:
+        """Make it of four lists."""
+        numbers, log_ns, begins, ends = (np.array(values, np.int64) for values in found)
+        return cls(numbers, log_ns, begins, ends, damage)
+
+    def of(self, wanted: Collection[int]) -> Located:
+        """Return those of some channels."""
+        chosen = np.isin(self.numbers, list(wanted))
+        return Located(self.numbers[chosen], self.log_ns[chosen], self.begins[chosen], self.ends[chosen])
+
+
+def one_by_one(records: bytes, located: Located) -> Iterator[Message]:
+    """Yield messages, in the file's order."""
+    view = memoryview(records)
+    columns = (located.numbers, located.log_ns, located.begins, located.ends)
+    for number, log_ns, begin, end in zip(*(values.tolist() for values in columns), strict=True):
+        yield Message(number, log_ns, view[begin:end])
+
+
+def at_once(records: bytes, located: Located, number: int) -> ManyMessages | None:
+    """Return a channel's messages by log stamp; None where they are few or differ in length."""
+    own = located.of([number])
+    lengths = own.ends - own.begins
+    if len(lengths) < FEWEST or not lengths[0] or (lengths != lengths[0]).any():
+        return None
+    order = np.argsort(own.log_ns, kind="stable")
+    log_ns = own.log_ns[order]
+    data = rows_at(records, own.begins[order], int(lengths[0]))
+    return ManyMessages(number, int(log_ns[0]), Bulk(log_ns, data))
+
+
+def _overlapping(chunks: Sequence[Chunk]) -> set[int]:
+    """Return the offsets of chunks that hold messages from between those of another chunk."""
+    found: set[int] = set()
+    latest: Chunk | None = None
+    for chunk in sorted(chunks, key=lambda chunk: chunk.start_ns):
+        if latest is not None and chunk.start_ns < latest.stop_ns - 1:
+            found |= {chunk.offset, latest.offset}
+        if latest is None or chunk.stop_ns > latest.stop_ns:
+            latest = chunk
+    return found

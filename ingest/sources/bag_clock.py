@@ -15,7 +15,7 @@ import numpy as np
 
 from ingest.decoders.ros_columns import HEADERS, TIME
 from ingest.errors import CannotDecode
-from ingest.recording import Clock
+from ingest.recording import Clock, ClockReport
 from ingest.sources.bag_types import AnyType, MessageType, plain_cdr
 from ingest.sources.record_types import RecordType
 
@@ -76,6 +76,31 @@ def _cdr_header(data: bytes | memoryview) -> int:
     return seconds * NS + nanoseconds  # type: ignore[no-any-return]
 
 
+def headers_of(header_of: HeaderOf, data: np.ndarray) -> np.ndarray | None:
+    """Return the header stamps of messages of one length, int64 [N]; None where they must be read one by
+    one.
+
+    Args:
+        header_of: what `header_reader` returned.
+        data: uint8 [N, L].
+    """
+    if header_of not in _BEGINS or data.shape[1] < _BEGINS[header_of] + 8:
+        return None
+    begin = _BEGINS[header_of]
+    if header_of is _cdr_header:  # CDR says its byte order; compressed messages begin with neither
+        if (data[:, 0] != 0).any() or (data[:, 1] != data[0, 1]).any() or data[0, 1] > 1:
+            return None
+        order = "<" if data[0, 1] else ">"
+        seconds = data[:, 4:8].view(f"{order}i4")[:, 0].astype(np.int64)
+        return np.asarray(seconds * NS + data[:, 8:12].view(f"{order}u4")[:, 0])
+    stamps = data[:, begin : begin + 8].view("<u4").astype(np.int64)
+    return np.asarray(stamps[:, 0] * NS + stamps[:, 1])
+
+
+_BEGINS: dict[HeaderOf, int] = {_ros1_header: 4, _ros1_timestamp: 0, _cdr_header: 4}
+"""Where the stamp begins."""
+
+
 def _deserialized_header(message_type: MessageType, name: str) -> HeaderOf:
     def read(data: bytes | memoryview) -> int:
         try:
@@ -109,10 +134,18 @@ class Sampled:
 
     def median(self) -> int:
         """Return the lower of the two middle values; 0 where there is none."""
+        return self.at(1, 2)
+
+    def at(self, numerator: int, denominator: int) -> int:
+        """Return the value below which a share of the values lies; 0 where there is none."""
         if not self._size:
             return 0
         values = np.sort(np.concatenate(self._kept))
-        return int(values[(len(values) - 1) // 2])
+        return int(values[(len(values) - 1) * numerator // denominator])
+
+    def kept(self) -> tuple[np.ndarray, int]:
+        """Return the values that are kept, and how many each of them stands for."""
+        return np.concatenate([np.zeros(0, np.int64), *self._kept]), self._stride
 
 
 class Stamps:
@@ -121,6 +154,7 @@ class Stamps:
     def __init__(self) -> None:
         self.first_ns = self.last_ns = 0
         self.count = self.back_count = 0
+        self.farthest_back_ns = 0
         self._previous: int | None = None
         self._distances = Sampled()
         self._gaps = np.zeros((0, 2), np.int64)
@@ -140,6 +174,7 @@ class Stamps:
         self.last_ns = max(self.last_ns, int(stamps.max()))
         distances = after - before
         self.back_count += int((distances < 0).sum())
+        self.farthest_back_ns = max(self.farthest_back_ns, -int(distances.min(initial=0)))
         self._distances.add(distances)
         widest = np.argsort(-distances, kind="stable")[:MOST_GAPS]
         gaps = np.concatenate([self._gaps, np.stack([before[widest], after[widest]], axis=1)])
@@ -150,6 +185,20 @@ class Stamps:
     def period_ns(self) -> int:
         """Median distance; 0 for fewer than two stamps, at least 1 for more."""
         return max(1, self._distances.median()) if self.count > 1 else 0
+
+    def spread(self) -> tuple[int, int]:
+        """Return the 5th and 95th percentile of the distances."""
+        return self._distances.at(5, 100), self._distances.at(95, 100)
+
+    def missing(self) -> int:
+        """Return how many messages seem to be lost; -1 where there is no steady rate."""
+        period_ns = self.period_ns
+        low_ns, high_ns = self.spread()
+        if self.count < 10 or 2 * low_ns < period_ns or 2 * high_ns > 3 * period_ns:
+            return -1
+        distances, stands_for = self._distances.kept()
+        wide = distances[2 * distances > 3 * period_ns]
+        return int(((wide + period_ns // 2) // period_ns - 1).sum()) * stands_for
 
     def gaps(self, limit_ns: int) -> tuple[tuple[int, int], ...]:
         """Return the widest spans without a message that are longer than the limit, by time."""
@@ -212,10 +261,27 @@ class TopicClock:
         against = self._against_header()
         if against:
             offset_ns = self._offsets.median() if self._header_of else 0
-            return Clock("log", against, offset_ns), self._log
+            return Clock("log", against, offset_ns, report=self._report(self._log)), self._log
         reason = f"all {self._header.count} header stamps are set, near the log stamp, and never go back"
         offsets = self._offsets.median(), self._offset_min_ns, self._offset_max_ns
-        return Clock("header", reason, *offsets), self._header
+        return Clock("header", reason, *offsets, self._report(self._header)), self._header
+
+    def _report(self, chosen: Stamps) -> ClockReport:
+        has_header = self._header_of is not None
+        span_ns = chosen.last_ns - chosen.first_ns
+        low_ns, high_ns = chosen.spread()
+        return ClockReport(
+            rate_hz=round((chosen.count - 1) * NS / span_ns, 3) if span_ns else 0.0,
+            period_p5_ns=low_ns,
+            period_p95_ns=high_ns,
+            missing=chosen.missing(),
+            log_back=self._log.back_count,
+            header_back=self._header.back_count,
+            farthest_back_ns=max(self._log.farthest_back_ns, self._header.farthest_back_ns),
+            header_zero=self._zero_count,
+            offset_p5_ns=self._offsets.at(5, 100) if has_header else 0,
+            offset_p95_ns=self._offsets.at(95, 100) if has_header else 0,
+        )
 
     def _against_header(self) -> str:
         """Return why the header is not the topic's time; empty if it is."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from ingest.decoders.bulk import Bulk
+from ingest.decoders.ros_layout import layout_of
 from ingest.decoders.ros_sound import (
     NS,
     RUNAWAY_NS,
@@ -13,10 +17,10 @@ from ingest.decoders.ros_sound import (
 )
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.recording import Incident, Packet, Report, Track
-from ingest.sources.bag_clock import header_reader
-from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message
+from ingest.sources.bag_clock import header_reader, headers_of
+from ingest.sources.bag_storage import MAX_NS, MIN_NS, AnyMessage, Message
 from ingest.sources.bag_topics import Topic
-from ingest.sources.bag_types import AnyType
+from ingest.sources.bag_types import AnyType, MessageType
 
 PREROLL_NS = 1_000_000_000
 """Sound is read from so much earlier, so that MP3 is in step when the window begins."""
@@ -34,6 +38,7 @@ class TrackReader:
     ) -> None:
         self.topic = topic
         self._track = track
+        self._message_type = message_type
         clock = track.clock
         assert clock is not None
         uses_header = clock.choice == "header"
@@ -60,6 +65,31 @@ class TrackReader:
     def time_ns(self, message: Message) -> int:
         """Return when a message is, by the track's clock."""
         return self._header_of(message.data) if self._header_of else message.log_ns
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether messages may come many at once: signals that are laid out as ROS does."""
+        message_type = self._message_type
+        return (
+            self._track.medium == "signal"
+            and isinstance(message_type, MessageType)
+            and layout_of(message_type, ros1=message_type.ros1) is not None
+        )
+
+    def packets(self, message: AnyMessage) -> Iterator[Packet]:
+        """Yield a message, or many at once, as packets."""
+        if isinstance(message, Message):
+            packet = self.packet(message)
+            if packet is not None:
+                yield packet
+            return
+        bulk = message.data
+        times_ns = headers_of(self._header_of, bulk.data) if self._header_of else bulk.times_ns
+        if times_ns is not None:
+            yield Packet(self._track.name, int(times_ns[0]), Bulk(times_ns, bulk.data))
+            return
+        for log_ns, data in zip(bulk.times_ns.tolist(), bulk.data, strict=True):
+            yield from self.packets(Message(message.channel, log_ns, data.tobytes()))
 
     def packet(self, message: Message) -> Packet | None:
         """Return a message as a packet; None where it only serves to count."""

@@ -13,8 +13,10 @@ import hashlib
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from ingest.decoders.bulk import Bulk
 from ingest.recording import Incident, Report
 
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
@@ -62,6 +64,19 @@ class Message(NamedTuple):
     data: memoryview | bytes
 
 
+class ManyMessages(NamedTuple):
+    """Messages of one channel that are asked for, and come, together."""
+
+    channel: int
+    log_ns: int
+    """The first one's."""
+    data: Bulk
+
+
+AnyMessage = Message | ManyMessages
+M = TypeVar("M", bound=AnyMessage)
+
+
 class Storage(Protocol):
     """A bag file that is open. Reading is repeatable; damage is reported, never raised."""
 
@@ -100,6 +115,19 @@ class Storage(Protocol):
         """
         ...
 
+    def mixed(
+        self,
+        wanted: Collection[int],
+        together: Collection[int],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+    ) -> Iterator[AnyMessage]:
+        """Yield the same as `messages`; of the channels `together` (some of those wanted) many may come
+        at once. A channel's own messages come by log stamp; those of others only about.
+        """
+        ...
+
     def last_before(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
         """Return the latest message of these channels with a log stamp before `log_ns`."""
         ...
@@ -113,7 +141,7 @@ class Storage(Protocol):
         ...
 
 
-def merge_by_log_time(parts: Iterable[tuple[int, Callable[[], Iterator[Message]]]]) -> Iterator[Message]:
+def merge_by_log_time(parts: Iterable[tuple[int, Callable[[], Iterator[M]]]]) -> Iterator[M]:
     """Merge streams that are each sorted by log stamp; equal stamps come in the order of the parts.
 
     A part is opened only when its time comes, so that memory holds what overlaps and no more.
@@ -121,7 +149,7 @@ def merge_by_log_time(parts: Iterable[tuple[int, Callable[[], Iterator[Message]]
     Args:
         parts: a lower bound of the stream's log stamps, and what opens it; in any order.
     """
-    heap: list[tuple[int, int, Message, Iterator[Message]]] = []
+    heap: list[tuple[int, int, M, Iterator[M]]] = []
     numbered = sorted((start_ns, number, opened) for number, (start_ns, opened) in enumerate(parts))
     for start_ns, number, opened in numbered:
         yield from _drain(heap, start_ns)
@@ -132,9 +160,7 @@ def merge_by_log_time(parts: Iterable[tuple[int, Callable[[], Iterator[Message]]
     yield from _drain(heap, None)
 
 
-def _drain(
-    heap: list[tuple[int, int, Message, Iterator[Message]]], until_ns: int | None
-) -> Iterator[Message]:
+def _drain(heap: list[tuple[int, int, M, Iterator[M]]], until_ns: int | None) -> Iterator[M]:
     """Yield from the heap what is before `until_ns`; everything for None."""
     while heap and (until_ns is None or heap[0][0] < until_ns):
         _, number, message, stream = heap[0]
@@ -174,6 +200,43 @@ class Series:
             for index, part in enumerate(self._parts)
             if part.start_ns < stop_ns and part.stop_ns > start_ns
         )
+
+    def mixed(
+        self,
+        wanted: Collection[int],
+        together: Collection[int],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+    ) -> Iterator[AnyMessage]:
+        """See `Storage`. Where files overlap in time, messages come one by one."""
+        spans = sorted((part.start_ns, part.stop_ns) for part in self._parts)
+        apart = all(stop <= start for (_, stop), (start, _) in pairwise(spans))
+
+        def opened(index: int) -> Callable[[], Iterator[AnyMessage]]:
+            return lambda: self._renumbered_mixed(
+                index, wanted, together if apart else (), start_ns, stop_ns, report
+            )
+
+        return merge_by_log_time(
+            (part.start_ns, opened(index))
+            for index, part in enumerate(self._parts)
+            if part.start_ns < stop_ns and part.stop_ns > start_ns
+        )
+
+    def _renumbered_mixed(
+        self,
+        index: int,
+        wanted: Collection[int],
+        together: Collection[int],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+    ) -> Iterator[AnyMessage]:
+        numbers = self._numbers[index]
+        own, many = self._local(index, wanted), self._local(index, together)
+        for message in self._parts[index].mixed(own, many, start_ns, stop_ns, report):
+            yield message._replace(channel=numbers[message.channel])
 
     def _renumbered(
         self, index: int, wanted: Collection[int], start_ns: int, stop_ns: int, report: Report

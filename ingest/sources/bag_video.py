@@ -12,7 +12,7 @@ from dataclasses import replace
 from ingest.decoders.bag_video import BagVideo, codec_of, first_frame, format_of, video_in
 from ingest.decoders.video_keyframes import packet_facts
 from ingest.errors import CannotDecode
-from ingest.recording import Incident, Medium, Track
+from ingest.recording import Incident, Medium, Packet, Track
 from ingest.sources.bag_plans import MOST_CHECKPOINTS, TopicPlan
 from ingest.sources.bag_reading import TrackReader
 from ingest.sources.bag_storage import Message
@@ -99,9 +99,19 @@ class VideoReader(TrackReader):
     """One video track's share of a window: from the last kept keyframe at or before it."""
 
     def __init__(
-        self, track: Track, topic: Topic, message_type: AnyType, start_ns: int, stop_ns: int
+        self,
+        track: Track,
+        topic: Topic,
+        message_type: AnyType,
+        start_ns: int,
+        stop_ns: int,
+        *,
+        only_keyframes: bool,
     ) -> None:
         super().__init__(track, topic, message_type, start_ns, stop_ns)
+        self._type = message_type
+        self._codec = track.details["video"]
+        self._only_keyframes = only_keyframes
         checkpoints = track.details["checkpoints"]
         before = [log_ns for log_ns, time_ns in checkpoints if time_ns <= start_ns]
         self.log_start_ns = before[-1] if before else checkpoints[0][0]
@@ -111,6 +121,14 @@ class VideoReader(TrackReader):
     def needs_last_before(self) -> bool:
         """See `TrackReader`: the keyframe is before whatever the window needs."""
         return False
+
+    def packet(self, message: Message) -> Packet | None:
+        """See `TrackReader`. With `only_keyframes`, all others are passed over."""
+        if self._only_keyframes:
+            data = video_in(self._type.deserialize(message.data))
+            if not packet_facts(self._codec, data).keyframe:
+                return None
+        return super().packet(message)
 
 
 def video_decoder(track: Track, message_type: AnyType) -> BagVideo:

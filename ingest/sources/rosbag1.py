@@ -29,8 +29,17 @@ from typing import BinaryIO, ClassVar, NamedTuple
 
 from ingest.errors import CannotOpen
 from ingest.recording import Incident
-from ingest.sources.bag_chunks import Chunk, ChunkedFile, Damaged, LooseMessages, Unpacked, mask_of, unpack
-from ingest.sources.bag_storage import Channel, Definition, Message
+from ingest.sources.bag_chunks import (
+    Chunk,
+    ChunkedFile,
+    Damaged,
+    Located,
+    LooseMessages,
+    Unpacked,
+    mask_of,
+    unpack,
+)
+from ingest.sources.bag_storage import Channel, Definition
 from ingest.sources.bag_types import normal_type_name
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -257,18 +266,17 @@ class Rosbag1(ChunkedFile):
             record = record._replace(data_bytes=self._size_bytes - record.data_offset)
         return unpack(self._data(record), compression, size_bytes)
 
-    def _parse(self, records: bytes, wanted: frozenset[int]) -> tuple[list[Message], str]:
-        messages: list[Message] = []
-        view = memoryview(records)
-        numbers = {conn: number for conn, number in self._numbers.items() if number in wanted}
+    def _locate(self, records: bytes) -> Located:
+        found: list[tuple[int, int, int, int]] = []
+        damage = ""
         try:
-            for conn, log_ns, begin, end in messages_in(records):
-                number = numbers.get(conn)
-                if number is not None:
-                    messages.append(Message(number, log_ns, view[begin:end]))
-        except Damaged as damage:
-            return messages, str(damage)
-        return messages, ""
+            for message in messages_in(records):
+                found.append(message)  # noqa: PERF402 (those before the damage stay)
+        except Damaged as error:
+            damage = str(error)
+        conns, stamps, begins, ends = zip(*found, strict=True) if found else ((), (), (), ())
+        numbers = [self._numbers.get(conn, -1) for conn in conns]
+        return Located.of_lists((numbers, stamps, begins, ends), damage)
 
 
 def record_at(file: BinaryIO, offset: int, size_bytes: int, *, whole: bool = True) -> Record:

@@ -22,12 +22,26 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
+from ingest.decoders.bulk import FEWEST, Bulk
 from ingest.errors import CannotOpen
 from ingest.recording import Incident, Report
-from ingest.sources.bag_storage import MAX_NS, MIN_NS, Channel, Definition, DefinitionFormat, Message
-from ingest.sources.bag_types import is_latched, normal_type_name
+from ingest.sources.bag_storage import (
+    MAX_NS,
+    MIN_NS,
+    AnyMessage,
+    Channel,
+    Definition,
+    DefinitionFormat,
+    ManyMessages,
+    Message,
+)
+from ingest.sources.bag_types import ZSTD_MAGIC, is_latched, normal_type_name
 
 MAGIC = b"SQLite format 3\x00"
+LOT_NS = 1_000_000_000
+"""Messages of so much time are gathered: a track must not lag behind the others."""
 DATABASE_ERRORS = (sqlite3.Error, ValueError)
 """What damage raises; ValueError where SQLite's own words hold damaged text."""
 
@@ -201,6 +215,29 @@ class Rosbag2Sqlite:
                     report(incident)
         yield from self._by_key(wanted, after, stop_ns, report)
 
+    def mixed(
+        self,
+        wanted: Collection[int],
+        together: Collection[int],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+    ) -> Iterator[AnyMessage]:
+        """See `Storage`: what comes within `LOT_NS` comes together."""
+        waiting: dict[int, list[Message]] = {}
+        since_ns = start_ns
+        for message in self.messages(wanted, start_ns, stop_ns, report):
+            if message.log_ns - since_ns > LOT_NS:
+                for lot in waiting.values():
+                    yield from _lot(lot)
+                waiting, since_ns = {}, message.log_ns
+            if message.channel in together:
+                waiting.setdefault(message.channel, []).append(message)
+            else:
+                yield message
+        for lot in waiting.values():
+            yield from _lot(lot)
+
     def _select(
         self, wanted: Collection[int], start_ns: int, stop_ns: int, *, backwards: bool = False, most: int = -1
     ) -> Iterator[tuple[int, int, int, bytes]]:
@@ -274,6 +311,20 @@ class Rosbag2Sqlite:
     def close(self) -> None:
         """See `Storage`."""
         self._database.close()
+
+
+def _lot(messages: list[Message]) -> Iterator[AnyMessage]:
+    """Yield messages of one channel, by log stamp: as one where they have one length."""
+    size_bytes = len(messages[0].data)
+    same = all(len(message.data) == size_bytes for message in messages)
+    packed = bytes(messages[0].data[:4]) == ZSTD_MAGIC
+    if len(messages) < FEWEST or not size_bytes or not same or packed:
+        yield from messages
+        return
+    data = np.frombuffer(b"".join(message.data for message in messages), np.uint8)
+    stamps = np.array([message.log_ns for message in messages], np.int64)
+    bulk = Bulk(stamps, data.reshape(len(messages), size_bytes))
+    yield ManyMessages(messages[0].channel, messages[0].log_ns, bulk)
 
 
 def _bytes(value: Any) -> bytes:

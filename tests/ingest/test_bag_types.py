@@ -121,7 +121,7 @@ def test_sound_needs_no_definition() -> None:
         ),
         (Channel("/x", "made/msg/It", "ros1"), "type 'made/It' is not defined.*its publisher"),
         (Channel("/x", "std_msgs/msg/String", "ros1", Definition("", "", "other md5")), "is not defined"),
-        (Channel("/x", "made/msg/It", "json"), "serialised as 'json', which is not read yet"),
+        (Channel("/x", "made/msg/It", "cbor"), "serialised as 'cbor', which is not read yet"),
         (
             Channel("/x", "made/msg/It", "cdr", Definition("msg", "int32 [[")),
             "definition of its type 'made/It'",

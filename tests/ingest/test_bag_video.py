@@ -198,3 +198,19 @@ def test_a_codec_that_is_not_read_is_named(tmp_path: Path) -> None:
     recording = probed(write(tmp_path / "odd.mcap", "ffv1", data=packets_of("h264")))
     (incident,) = recording.incidents
     assert "video as 'ffv1' is not supported" in incident.cause
+
+
+@pytest.mark.parametrize("form", ENCODERS)
+def test_keyframes_alone_can_be_asked_for(tmp_path: Path, form: str) -> None:
+    """Only they are read, and each comes at its own time with its own card."""
+    with open_bag([write(tmp_path / "video.mcap", form)]) as source:
+        recording = source.probe()
+        (track,) = recording.tracks
+        start_ns, stop_ns = recording.origin_ns + 12 * STEP_NS, recording.stop_ns
+        packets = list(source.read([track], start_ns, stop_ns, lambda _: None, {track.name: "keyframes"}))
+        decoder = source.decoder(track)
+        pictures = [picture for packet in packets for picture in decoder.decode(packet)]
+        pictures += decoder.flush()
+    numbers = [read_card(picture.rgb(160, 96)) for picture in pictures]  # type: ignore[union-attr]
+    assert numbers == [8, 16, 24, 32]
+    assert [picture.time_ns for picture in pictures] == [START_NS + k * STEP_NS for k in (8, 16, 24, 32)]  # type: ignore[union-attr]

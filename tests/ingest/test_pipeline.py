@@ -364,7 +364,7 @@ def test_maps_give_recordings_of_different_topics_one_layout(
     folder.mkdir()
     shutil.copy(ramp_mcap.path, folder)
     shutil.copy(ramp_bag.path, folder)
-    from ingest.configuration import TrackMap
+    from ingest.track_map import TrackMap
 
     settings = Settings(
         clip_seconds=Fraction(1),
