@@ -229,8 +229,9 @@ class Located:
 
 def pad(views: Sequence[Array], field: Field) -> Array:
     """Return flat views as one array [rows, longest, ...], zeros behind each."""
-    longest = max(map(len, views))
-    out = np.zeros((len(views), longest), field.dtype)
+    sizes = list(map(len, views))
+    longest = max(sizes)
+    out = (np.empty if min(sizes) == longest else np.zeros)((len(views), longest), field.dtype)
     for number, view in enumerate(views):
         out[number, : view.size] = view
     return out.reshape(len(views), longest // field.items, *field.trailing)

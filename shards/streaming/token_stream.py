@@ -170,7 +170,8 @@ class TokenStream(_Iterable):
 
         A batch is a dict: `TRACK.tokens` [rows, longest, ...], padded with zeros; `TRACK.tokens.length`,
         int64 [rows]; `dataset` and `item`, int64 [rows]: where each row is from, -1 for an empty row; `step`;
-        and `drawn`, int64 [datasets]. Each rank has its rows, padded to the longest of them.
+        and, of a mix, `drawn`, int64 [datasets]: units given so far. Each rank has its rows,
+        padded to the longest of them.
 
         Args:
             members: the kinds of arrays: `tokens`, `times`, `values`, `features`, `offsets`.
@@ -190,7 +191,7 @@ class TokenStream(_Iterable):
         """Return this stream as one of packed rows: clips one behind the other, tracks interleaved by time.
 
         A batch is a dict: `tokens`, int32 [rows, length]; `length`, `position_ids`, `cu_seqlens`,
-        `max_seqlen` and `item` (`shards.streaming.packing`); `dataset`, `step`, `drawn` as in `batches`.
+        `max_seqlen` and `item` (`shards.streaming.packing`); `dataset`, `step` and `drawn` as in `batches`.
 
         Args:
             length: ids in a row.
@@ -297,7 +298,9 @@ class TokenStream(_Iterable):
             draws, after = plan.dealer.deal(step, steps, worker.count, taken)
             mine = draws.row_range(rows.start, rows.stop)
             for arrays, drawn in zip(plan.batches(mine), after, strict=True):
-                batch = Batch(arrays, step=np.array(step), drawn=drawn)
+                batch = Batch(arrays, step=np.array(step))
+                if len(drawn) > 1:
+                    batch["drawn"] = drawn
                 step += worker.count
                 self._now = Position(step - worker.count + 1, 0, tuple(drawn.tolist()), mark)
                 yield batch
@@ -343,11 +346,16 @@ class TokenStream(_Iterable):
 
         It works wherever the batch came from: any rank, worker or loader.
         """
-        step, drawn = int(batch["step"]), np.asarray(batch["drawn"])
-        return self._state(Position(step + 1, 0, tuple(drawn.tolist())))
+        step = int(batch["step"]) + 1
+        if "drawn" not in batch:
+            return self.state_at(step)
+        return self._state(Position(step, 0, tuple(np.asarray(batch["drawn"]).tolist())))
 
     def state_at(self, step: int) -> Json:
-        """Return the state from which the stream goes on with a step. A mix is counted from its start."""
+        """Return the state from which the stream goes on with a step.
+
+        Of a mix all steps before are counted, some 20 us each; `state_after` and `state_dict` need not.
+        """
         return self._state(Position(step, 0, tuple(self._planned().dealer.taken_before(step))))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
