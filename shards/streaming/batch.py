@@ -52,6 +52,15 @@ def as_numpy(value: Any) -> Array:
     return array
 
 
+def as_tensors(arrays: Array | list[Array]) -> Any:
+    """Return arrays, or the rows of one, as tensors over the same memory."""
+    import torch
+
+    if isinstance(arrays, np.ndarray):
+        return torch.from_numpy(arrays).unbind(0)
+    return [torch.from_numpy(array) for array in arrays]
+
+
 def _unpack(block: Any, heads: list[Head]) -> Batch:
     """Return the arrays in a block of bytes, or of a tensor of them."""
     data = bytearray(block) if isinstance(block, bytes) else block.numpy()
@@ -64,6 +73,5 @@ def _unpack(block: Any, heads: list[Head]) -> Batch:
 
 
 def _unpack_tensors(block: Any, heads: list[Head]) -> Batch:
-    import torch
-
-    return Batch({name: torch.from_numpy(array) for name, array in _unpack(block, heads).items()})
+    arrays = _unpack(block, heads)
+    return Batch(zip(arrays, as_tensors(list(arrays.values())), strict=True))

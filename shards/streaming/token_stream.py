@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from shards.errors import WrongState
 from shards.remote.options import RemoteOptions
-from shards.streaming.batch import Batch
+from shards.streaming.batch import Batch, as_tensors
 from shards.streaming.item import StreamSample
 from shards.streaming.packing import Waste
 from shards.streaming.plan import Plan
@@ -164,7 +164,7 @@ class TokenStream(_Iterable):
         return self._yielding(Output("samples"))
 
     def batches(
-        self, members: Sequence[str] = ("tokens",), dtype: npt.DTypeLike | None = None
+        self, members: Sequence[str] = ("tokens",), dtype: npt.DTypeLike | None = None, tensors: bool = False
     ) -> TokenStream:
         """Return this stream as one of padded batches.
 
@@ -176,17 +176,21 @@ class TokenStream(_Iterable):
         Args:
             members: the kinds of arrays: `tokens`, `times`, `values`, `features`, `offsets`.
             dtype: of the tokens; None leaves each as it is stored.
+            tensors: give torch tensors. A `DataLoader` makes them of arrays, too, but not as fast.
 
         Raises:
             UnknownName: there is no such array.
             WrongLayout: layouts disagree on an array's shape.
         """
-        return self._yielding(
-            Output("batches", tuple(members), None if dtype is None else np.dtype(dtype).name)
-        )
+        wanted = None if dtype is None else np.dtype(dtype).name
+        return self._yielding(Output("batches", tuple(members), wanted, tensors))
 
     def packed(
-        self, length: int, vocabulary: Vocabulary | None = None, slot_ns: int = 500_000_000
+        self,
+        length: int,
+        vocabulary: Vocabulary | None = None,
+        slot_ns: int = 500_000_000,
+        tensors: bool = False,
     ) -> TokenStream:
         """Return this stream as one of packed rows: clips one behind the other, tracks interleaved by time.
 
@@ -197,6 +201,7 @@ class TokenStream(_Iterable):
             length: ids in a row.
             vocabulary: what the ids mean; made of the layouts where left out. See `vocabulary`.
             slot_ns: how long one track speaks before the next one does (`shards.streaming.interleaving`).
+            tensors: give torch tensors, as in `batches`.
 
         Raises:
             UnknownName: no wanted track has codes, or one is not in the vocabulary.
@@ -209,9 +214,10 @@ class TokenStream(_Iterable):
         needed = Vocabulary.of_layouts(pairs)
         vocabulary = needed if vocabulary is None else vocabulary
         vocabulary.check_covers(needed)
-        return self._yielding(
-            Output("packed", length=length, slot_ns=slot_ns, vocabulary=vocabulary.digest), vocabulary
+        output = Output(
+            "packed", tensors=tensors, length=length, slot_ns=slot_ns, vocabulary=vocabulary.digest
         )
+        return self._yielding(output, vocabulary)
 
     def _yielding(self, output: Output, vocabulary: Vocabulary | None = None) -> TokenStream:
         other = _revive(dict(self.__dict__))
@@ -298,9 +304,10 @@ class TokenStream(_Iterable):
             draws, after = plan.dealer.deal(step, steps, worker.count, taken)
             mine = draws.row_range(rows.start, rows.stop)
             for arrays, drawn in zip(plan.batches(mine), after, strict=True):
-                batch = Batch(arrays, step=np.array(step))
-                if len(drawn) > 1:
-                    batch["drawn"] = drawn
+                batch = Batch(arrays)
+                more = {"step": np.array(step)} | ({"drawn": drawn} if len(drawn) > 1 else {})
+                values = list(more.values())
+                batch.update(zip(more, as_tensors(values) if self._output.tensors else values, strict=True))
                 step += worker.count
                 self._now = Position(step - worker.count + 1, 0, tuple(drawn.tolist()), mark)
                 yield batch

@@ -86,7 +86,7 @@ class Fifth(Variant):
         self.stream_type = TokenStream
 
     def make(self) -> Any:
-        return self.stream_type(self.folder, global_batch=BATCH, epochs=1, seed=1)
+        return self.stream_type(self.folder, global_batch=BATCH, epochs=1, seed=1).batches(tensors=True)
 
     def load(self, stream: Any) -> Iterable[Any]:
         from torch.utils.data import DataLoader
