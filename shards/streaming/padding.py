@@ -12,7 +12,7 @@ import numpy as np
 from shards.errors import UnknownName, WrongLayout
 from shards.layout import Member
 from shards.streaming.item import join_arrays
-from shards.streaming.order import IntArray
+from shards.streaming.order import IntArray, distinct
 from shards.streaming.selection import Clip, Selection
 from shards.streaming.shard_access import Array, OpenShard
 
@@ -115,7 +115,7 @@ class Padder:
                     self._join(found, row, selection.clips(int(items[row])))
                 continue
             shards, rows = selection.places(selection.rows(items[mine]))
-            for shard in np.unique(shards).tolist():
+            for shard in distinct(shards):
                 here = shards == shard
                 self._find(found, mine[here], selection.open(shard), rows[here])
         return found
@@ -202,14 +202,15 @@ class Spans:
         longest = int(self._size.max(initial=0))
         if rows * longest * field.dtype.itemsize > _GATHERED_BYTES:
             return None
-        kinds, kind_of = np.unique(self._source * (longest + 1) + self._size, return_inverse=True)
+        kind_of = self._source * (longest + 1) + self._size
+        kinds = distinct(kind_of)
         if len(kinds) > rows // _ROWS_PER_CALL:
             return None
         out = (np.empty if self.uniform else np.zeros)((rows, longest), field.dtype)
-        for number, kind in enumerate(kinds.tolist()):
+        for kind in kinds:
             source, size = self._sources[kind // (longest + 1)], kind % (longest + 1)
             if size:
-                places = np.flatnonzero(kind_of == number)
+                places = np.flatnonzero(kind_of == kind)
                 step = _ALIGNMENT // source.itemsize
                 slots, rest = np.divmod(self._start[places], step)
                 if rest.any():

@@ -13,7 +13,7 @@ from shards.streaming.batch import as_tensors
 from shards.streaming.dealing import Dealer, Draws, Shares, lane_position
 from shards.streaming.interleaving import Interleaver
 from shards.streaming.item import StreamSample
-from shards.streaming.order import EpochOrder, IntArray, mix
+from shards.streaming.order import EpochOrder, IntArray, distinct, mix
 from shards.streaming.packing import PackedRows, Packer, Waste
 from shards.streaming.padding import Padder, fields_of
 from shards.streaming.selection import Selection
@@ -89,7 +89,7 @@ class Plan:
         items = np.full(draws.dataset.shape, -1, np.int64)
         for number, order in enumerate(self.orders):
             mine = draws.dataset == number
-            for epoch in np.unique(draws.epoch[mine]).tolist():
+            for epoch in distinct(draws.epoch[mine]):
                 here = mine & (draws.epoch == epoch)
                 items[here] = order.items(epoch, draws.position[here])
         return items

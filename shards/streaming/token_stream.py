@@ -297,8 +297,8 @@ class TokenStream(_Iterable):
         taken = tuple(plan.dealer.skip(start.step, step - start.step, taken))
         mark = worker if worker.count > 1 else None
         stop = self._stop()
+        steps, most = 1, max(1, _ROWS_PLANNED // (rows.stop - rows.start))
         while stop is None or step < stop:
-            steps = max(1, _ROWS_PLANNED // (rows.stop - rows.start))
             if stop is not None:
                 steps = min(steps, -(-(stop - step) // worker.count))
             draws, after = plan.dealer.deal(step, steps, worker.count, taken)
@@ -312,6 +312,7 @@ class TokenStream(_Iterable):
                 self._now = Position(step - worker.count + 1, 0, tuple(drawn.tolist()), mark)
                 yield batch
             taken = tuple(plan.dealer.skip(step - worker.count + 1, worker.count - 1, after[-1].tolist()))
+            steps = min(2 * steps, most)  # the first batch is there soon
 
     def _iterate_samples(self, start: Position, rank: Place, worker: Place) -> Iterator[StreamSample]:
         plan, rows = self._planned(), self._rows_of(rank)
