@@ -1,8 +1,8 @@
 """What a stream of batches yields: a dict of arrays.
 
-From a worker process it arrives as one block of memory, however many arrays there are: what costs time at
-the border between processes is the number of things. Large blocks of tensors cross in shared memory, which
-torch looks after; small ones are faster through the pipe.
+What costs time at the border between processes is the number of things. Therefore all small arrays of a
+batch cross it as one block of bytes; only large tensors take the way through shared memory, which torch
+looks after.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ class Batch(dict[str, Any]):
         return type(self)(self)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        tensors = not all(isinstance(value, np.ndarray) for value in self.values())
         arrays = {name: as_numpy(value) for name, value in self.items()}
+        large = {name: self[name] for name in self if tensors and arrays[name].nbytes >= _SHARED_BYTES}
+        order = tuple(self)
+        for name in large:
+            del arrays[name]
         heads: list[Head] = []
         size_bytes = 0
         for name, array in arrays.items():
@@ -37,13 +42,7 @@ class Batch(dict[str, Any]):
         block = np.empty(size_bytes, np.uint8)
         for (_, dtype, shape, offset), array in zip(heads, arrays.values(), strict=True):
             np.ndarray(shape, dtype, block, offset)[...] = array
-        if all(isinstance(value, np.ndarray) for value in self.values()):
-            return _unpack, (block.tobytes(), heads)
-        import torch
-
-        if size_bytes < _SHARED_BYTES:
-            return _unpack_tensors, (block.tobytes(), heads)
-        return _unpack_tensors, (torch.from_numpy(block), heads)
+        return _unpack, (block.tobytes(), heads, order, tensors, large)
 
 
 def as_numpy(value: Any) -> Array:
@@ -52,18 +51,22 @@ def as_numpy(value: Any) -> Array:
     return array
 
 
-def _unpack(block: Any, heads: list[Head]) -> Batch:
-    """Return the arrays in a block of bytes, or of a tensor of them."""
-    data = bytearray(block) if isinstance(block, bytes) else block.numpy()
-    return Batch(
-        {
-            name: np.frombuffer(data, dtype, prod(shape), offset).reshape(shape)
-            for name, dtype, shape, offset in heads
-        }
-    )
-
-
-def _unpack_tensors(block: Any, heads: list[Head]) -> Batch:
+def as_tensors(arrays: Array | list[Array]) -> Any:
+    """Return arrays, or the rows of one, as tensors over the same memory."""
     import torch
 
-    return Batch({name: torch.from_numpy(array) for name, array in _unpack(block, heads).items()})
+    if isinstance(arrays, np.ndarray):
+        return torch.from_numpy(arrays).unbind(0)
+    return [torch.from_numpy(array) for array in arrays]
+
+
+def _unpack(
+    block: bytes, heads: list[Head], order: tuple[str, ...], tensors: bool, large: dict[str, Any]
+) -> Batch:
+    data = bytearray(block)  # what came may not be written to
+    arrays = [
+        np.frombuffer(data, dtype, prod(shape), offset).reshape(shape) for _, dtype, shape, offset in heads
+    ]
+    names = [name for name, *_ in heads]
+    found = dict(zip(names, as_tensors(arrays) if tensors else arrays, strict=True)) | large
+    return Batch({name: found[name] for name in order})

@@ -56,6 +56,15 @@ def permutation(count: int, *seeds: int) -> IntArray:
     return (keys & low).astype(np.int64)
 
 
+def distinct(values: IntArray) -> list[int]:
+    """Return the different values, ascending. (`np.unique` loads `numpy.ma` first, which takes its time.)"""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    found: list[int] = ordered[first].tolist()
+    return found
+
+
 class EpochOrder:
     """In which order the items of some shards come, epoch after epoch."""
 
@@ -89,7 +98,7 @@ class EpochOrder:
         blocks = positions // self.block_size
         offsets = positions - blocks * self.block_size
         found = np.empty(len(positions), np.int64)
-        for number in np.unique(blocks).tolist():
+        for number in distinct(blocks):
             here = blocks == number
             found[here] = self.block(epoch, number)[offsets[here]]
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from shards.errors import UnknownName, WrongLayout
 from shards.layout import Member
 from shards.streaming.item import join_arrays
-from shards.streaming.order import IntArray
+from shards.streaming.order import IntArray, distinct
 from shards.streaming.selection import Clip, Selection
 from shards.streaming.shard_access import Array, OpenShard
 
@@ -115,7 +115,7 @@ class Padder:
                     self._join(found, row, selection.clips(int(items[row])))
                 continue
             shards, rows = selection.places(selection.rows(items[mine]))
-            for shard in np.unique(shards).tolist():
+            for shard in distinct(shards):
                 here = shards == shard
                 self._find(found, mine[here], selection.open(shard), rows[here])
         return found
@@ -137,25 +137,26 @@ class Padder:
                 stop = np.array([joined.size], np.int64)
                 spans.add(np.array([place]), joined.reshape(-1), np.zeros(1, np.int64), stop)
 
-    def batches(self, located: Located, rows: int) -> Iterator[dict[str, Array]]:
-        """Yield the arrays of so many rows each.
+    def columns(self, located: Located, rows: int) -> dict[str, Array | list[Array]]:
+        """Return the arrays of several batches at once, of so many rows each.
 
         Returns:
-            Per field the array, [rows, longest, ...], and `FIELD.length`, int64 [rows]: 0 where the row has
-            none.
+            Per field its arrays, one per batch, [rows, longest, ...]; and `FIELD.length`, int64 [batches,
+            rows]: 0 where the row has none.
         """
-        blocks = [spans.gather(field) for field, spans in zip(self._fields, located.spans, strict=True)]
-        for start in range(0, located.rows, rows):
-            arrays: dict[str, Array] = {}
-            for field, spans, block in zip(self._fields, located.spans, blocks, strict=True):
-                lengths = spans.lengths[start : start + rows]
-                arrays[field.name] = (
-                    pad(spans.views(start, start + rows), field)
-                    if block is None
-                    else _cut(block[start : start + rows], lengths, field, spans.uniform)
-                )
-                arrays[f"{field.name}.length"] = lengths
-            yield arrays
+        columns: dict[str, Array | list[Array]] = {}
+        for field, spans in zip(self._fields, located.spans, strict=True):
+            starts = range(0, located.rows, rows)
+            block = spans.gather(field)
+            if block is None:
+                padded: Array | list[Array] = [pad(spans.views(at, at + rows), field) for at in starts]
+            elif spans.uniform:
+                padded = block.reshape(len(starts), rows, *_shape(block.shape[1], field))
+            else:
+                padded = [_cut(block[at : at + rows], spans.lengths[at : at + rows], field) for at in starts]
+            columns[field.name] = padded
+            columns[f"{field.name}.length"] = spans.lengths.reshape(-1, rows)
+        return columns
 
 
 class Spans:
@@ -201,14 +202,15 @@ class Spans:
         longest = int(self._size.max(initial=0))
         if rows * longest * field.dtype.itemsize > _GATHERED_BYTES:
             return None
-        kinds, kind_of = np.unique(self._source * (longest + 1) + self._size, return_inverse=True)
+        kind_of = self._source * (longest + 1) + self._size
+        kinds = distinct(kind_of)
         if len(kinds) > rows // _ROWS_PER_CALL:
             return None
         out = (np.empty if self.uniform else np.zeros)((rows, longest), field.dtype)
-        for number, kind in enumerate(kinds.tolist()):
+        for kind in kinds:
             source, size = self._sources[kind // (longest + 1)], kind % (longest + 1)
             if size:
-                places = np.flatnonzero(kind_of == number)
+                places = np.flatnonzero(kind_of == kind)
                 step = _ALIGNMENT // source.itemsize
                 slots, rest = np.divmod(self._start[places], step)
                 if rest.any():
@@ -229,17 +231,19 @@ class Located:
 
 def pad(views: Sequence[Array], field: Field) -> Array:
     """Return flat views as one array [rows, longest, ...], zeros behind each."""
-    longest = max(map(len, views))
-    out = np.zeros((len(views), longest), field.dtype)
+    sizes = list(map(len, views))
+    longest = max(sizes)
+    out = (np.empty if min(sizes) == longest else np.zeros)((len(views), longest), field.dtype)
     for number, view in enumerate(views):
         out[number, : view.size] = view
-    return out.reshape(len(views), longest // field.items, *field.trailing)
+    return out.reshape(len(views), *_shape(longest, field))
 
 
-def _cut(block: Array, lengths: IntArray, field: Field, uniform: bool) -> Array:
+def _cut(block: Array, lengths: IntArray, field: Field) -> Array:
     """Return the rows of one batch [rows, longest, ...], without what only rows of others need."""
-    if not uniform:
-        longest = int(lengths.max()) * field.items
-        if longest < block.shape[1]:
-            block = np.ascontiguousarray(block[:, :longest])
-    return block if not field.trailing else block.reshape(len(block), -1, *field.trailing)
+    longest = int(lengths.max()) * field.items
+    return np.ascontiguousarray(block[:, :longest]).reshape(len(block), *_shape(longest, field))
+
+
+def _shape(items: int, field: Field) -> tuple[int, ...]:
+    return (items // field.items, *field.trailing)

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from shards.errors import NothingToStream
+from shards.streaming.batch import as_tensors
 from shards.streaming.dealing import Dealer, Draws, Shares, lane_position
 from shards.streaming.interleaving import Interleaver
 from shards.streaming.item import StreamSample
-from shards.streaming.order import EpochOrder, IntArray, mix
+from shards.streaming.order import EpochOrder, IntArray, distinct, mix
 from shards.streaming.packing import PackedRows, Packer, Waste
 from shards.streaming.padding import Padder, fields_of
 from shards.streaming.selection import Selection
 from shards.streaming.settings import Output, Settings
-from shards.streaming.shard_access import Array
 from shards.streaming.vocabulary import Vocabulary
 
 
@@ -89,23 +89,27 @@ class Plan:
         items = np.full(draws.dataset.shape, -1, np.int64)
         for number, order in enumerate(self.orders):
             mine = draws.dataset == number
-            for epoch in np.unique(draws.epoch[mine]).tolist():
+            for epoch in distinct(draws.epoch[mine]):
                 here = mine & (draws.epoch == epoch)
                 items[here] = order.items(epoch, draws.position[here])
         return items
 
-    def batches(self, draws: Draws) -> Iterator[dict[str, Array]]:
-        """Yield the arrays of one batch after the other."""
+    def batches(self, draws: Draws) -> Iterator[dict[str, Any]]:
+        """Yield the arrays, or tensors, of one batch after the other."""
+        tensors = self._output.tensors
         if self.packed:
             for triple in zip(draws.dataset, draws.epoch, draws.position, strict=True):
-                yield self._packer.build(*triple)
+                arrays = self._packer.build(*triple)
+                yield dict(zip(arrays, as_tensors(list(arrays.values())), strict=True)) if tensors else arrays
             return
         items = self.items(draws)
         located = self._padder.locate(draws.dataset.reshape(-1), items.reshape(-1))
-        padded = self._padder.batches(located, items.shape[1])
-        for arrays, dataset, item in zip(padded, draws.dataset, items, strict=True):
-            arrays["dataset"], arrays["item"] = dataset, item
-            yield arrays
+        columns = self._padder.columns(located, items.shape[1])
+        columns |= {"dataset": draws.dataset, "item": items}
+        if tensors:
+            columns = {name: as_tensors(column) for name, column in columns.items()}
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, values, strict=True))
 
     def sample(self, dataset: int, item: int) -> StreamSample:
         """Return one item of a dataset."""

@@ -24,6 +24,8 @@ class Output:
     """Of batches: the kinds of arrays."""
     dtype: str | None = None
     """Of batches: of the tokens; None as stored."""
+    tensors: bool = False
+    """Of batches and packed rows: as torch tensors."""
     length: int = 0
     """Of packed rows."""
     slot_ns: int = 0

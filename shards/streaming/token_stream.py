@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from shards.errors import WrongState
 from shards.remote.options import RemoteOptions
-from shards.streaming.batch import Batch
+from shards.streaming.batch import Batch, as_tensors
 from shards.streaming.item import StreamSample
 from shards.streaming.packing import Waste
 from shards.streaming.plan import Plan
@@ -164,38 +164,44 @@ class TokenStream(_Iterable):
         return self._yielding(Output("samples"))
 
     def batches(
-        self, members: Sequence[str] = ("tokens",), dtype: npt.DTypeLike | None = None
+        self, members: Sequence[str] = ("tokens",), dtype: npt.DTypeLike | None = None, tensors: bool = False
     ) -> TokenStream:
         """Return this stream as one of padded batches.
 
         A batch is a dict: `TRACK.tokens` [rows, longest, ...], padded with zeros; `TRACK.tokens.length`,
         int64 [rows]; `dataset` and `item`, int64 [rows]: where each row is from, -1 for an empty row; `step`;
-        and `drawn`, int64 [datasets]. Each rank has its rows, padded to the longest of them.
+        and, of a mix, `drawn`, int64 [datasets]: units given so far. Each rank has its rows,
+        padded to the longest of them.
 
         Args:
             members: the kinds of arrays: `tokens`, `times`, `values`, `features`, `offsets`.
             dtype: of the tokens; None leaves each as it is stored.
+            tensors: give torch tensors. A `DataLoader` makes them of arrays, too, but not as fast.
 
         Raises:
             UnknownName: there is no such array.
             WrongLayout: layouts disagree on an array's shape.
         """
-        return self._yielding(
-            Output("batches", tuple(members), None if dtype is None else np.dtype(dtype).name)
-        )
+        wanted = None if dtype is None else np.dtype(dtype).name
+        return self._yielding(Output("batches", tuple(members), wanted, tensors))
 
     def packed(
-        self, length: int, vocabulary: Vocabulary | None = None, slot_ns: int = 500_000_000
+        self,
+        length: int,
+        vocabulary: Vocabulary | None = None,
+        slot_ns: int = 500_000_000,
+        tensors: bool = False,
     ) -> TokenStream:
         """Return this stream as one of packed rows: clips one behind the other, tracks interleaved by time.
 
         A batch is a dict: `tokens`, int32 [rows, length]; `length`, `position_ids`, `cu_seqlens`,
-        `max_seqlen` and `item` (`shards.streaming.packing`); `dataset`, `step`, `drawn` as in `batches`.
+        `max_seqlen` and `item` (`shards.streaming.packing`); `dataset`, `step` and `drawn` as in `batches`.
 
         Args:
             length: ids in a row.
             vocabulary: what the ids mean; made of the layouts where left out. See `vocabulary`.
             slot_ns: how long one track speaks before the next one does (`shards.streaming.interleaving`).
+            tensors: give torch tensors, as in `batches`.
 
         Raises:
             UnknownName: no wanted track has codes, or one is not in the vocabulary.
@@ -208,9 +214,10 @@ class TokenStream(_Iterable):
         needed = Vocabulary.of_layouts(pairs)
         vocabulary = needed if vocabulary is None else vocabulary
         vocabulary.check_covers(needed)
-        return self._yielding(
-            Output("packed", length=length, slot_ns=slot_ns, vocabulary=vocabulary.digest), vocabulary
+        output = Output(
+            "packed", tensors=tensors, length=length, slot_ns=slot_ns, vocabulary=vocabulary.digest
         )
+        return self._yielding(output, vocabulary)
 
     def _yielding(self, output: Output, vocabulary: Vocabulary | None = None) -> TokenStream:
         other = _revive(dict(self.__dict__))
@@ -290,18 +297,22 @@ class TokenStream(_Iterable):
         taken = tuple(plan.dealer.skip(start.step, step - start.step, taken))
         mark = worker if worker.count > 1 else None
         stop = self._stop()
+        steps, most = 1, max(1, _ROWS_PLANNED // (rows.stop - rows.start))
         while stop is None or step < stop:
-            steps = max(1, _ROWS_PLANNED // (rows.stop - rows.start))
             if stop is not None:
                 steps = min(steps, -(-(stop - step) // worker.count))
             draws, after = plan.dealer.deal(step, steps, worker.count, taken)
             mine = draws.row_range(rows.start, rows.stop)
             for arrays, drawn in zip(plan.batches(mine), after, strict=True):
-                batch = Batch(arrays, step=np.array(step), drawn=drawn)
+                batch = Batch(arrays)
+                more = {"step": np.array(step)} | ({"drawn": drawn} if len(drawn) > 1 else {})
+                values = list(more.values())
+                batch.update(zip(more, as_tensors(values) if self._output.tensors else values, strict=True))
                 step += worker.count
                 self._now = Position(step - worker.count + 1, 0, tuple(drawn.tolist()), mark)
                 yield batch
             taken = tuple(plan.dealer.skip(step - worker.count + 1, worker.count - 1, after[-1].tolist()))
+            steps = min(2 * steps, most)  # the first batch is there soon
 
     def _iterate_samples(self, start: Position, rank: Place, worker: Place) -> Iterator[StreamSample]:
         plan, rows = self._planned(), self._rows_of(rank)
@@ -343,11 +354,16 @@ class TokenStream(_Iterable):
 
         It works wherever the batch came from: any rank, worker or loader.
         """
-        step, drawn = int(batch["step"]), np.asarray(batch["drawn"])
-        return self._state(Position(step + 1, 0, tuple(drawn.tolist())))
+        step = int(batch["step"]) + 1
+        if "drawn" not in batch:
+            return self.state_at(step)
+        return self._state(Position(step, 0, tuple(np.asarray(batch["drawn"]).tolist())))
 
     def state_at(self, step: int) -> Json:
-        """Return the state from which the stream goes on with a step. A mix is counted from its start."""
+        """Return the state from which the stream goes on with a step.
+
+        Of a mix all steps before are counted, some 20 us each; `state_after` and `state_dict` need not.
+        """
         return self._state(Position(step, 0, tuple(self._planned().dealer.taken_before(step))))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

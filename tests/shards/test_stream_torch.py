@@ -32,14 +32,21 @@ def rows(batch: Any) -> Any:
     return {name: np.asarray(value).tolist() for name, value in batch.items()}
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-@pytest.mark.parametrize("kind", ["batches", "packed"])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["batches", "packed", "tensors", "packed tensors"])
 def test_a_data_loader_gives_the_same_batches_as_tensors(kind: str, workers: int, data: Path) -> None:
     """With any workers: the plain stream's batches in its order, as tensors, each with the state after it."""
     stream = stream_of(data)
-    if kind == "packed":
+    if kind.startswith("packed"):
         stream = stream.packed(40)
     plain = list(stream)
+    if kind == "tensors":
+        stream = stream.batches(tensors=True)
+    if kind == "packed tensors":
+        stream = stream.packed(40, tensors=True)
+    assert all(isinstance(value, torch.Tensor) for value in next(iter(stream)).values()) == (
+        "tensors" in kind
+    )
     loader = DataLoader(stream, batch_size=None, num_workers=workers)
     assert len(loader) == len(plain)
     for number, (batch, twin) in enumerate(zip(loader, plain, strict=True)):
