@@ -169,12 +169,8 @@ def world(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset of the world model, from one robot and with small pictures."""
     out = tmp_path_factory.mktemp("world") / "dataset"
     maps = ("camera=/camera/image/compressed", "microphone=/audio", "action=/joint_states:position,velocity")
-    command = [
-        str(Path(sys.executable).with_name("fifth")),
-        "shard",
-        recordings / "robots" / "arm_1.mcap",
-        out,
-    ]
+    robot = recordings / "robots" / "arm_1.mcap"
+    command = [str(Path(sys.executable).with_name("fifth")), "shard", str(robot), str(out)]
     command += ["--size", "32", "--fps", "4", "--signal-hz", "10", "--clip-seconds", "1", "--quiet"]
     command += [word for name in maps for word in ("--map", name)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
@@ -230,9 +226,9 @@ def test_a_world_model_of_two_processes_goes_on_in_one(
     two = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     words = ("train_world_model.py", world, tmp_path / "run", *SMALL)
     run_example(*words, "--stop-after", "3", launcher=two)
-    assert "going on after step 3" in run_example(*words)
+    assert "going on after step 3" in run_example(*words, "--stop-after", "5")
     curve = json.loads((tmp_path / "run" / "curve.json").read_text())
-    assert curve == pytest.approx(uninterrupted[0], abs=1e-4)
+    assert curve == pytest.approx(uninterrupted[0][:5], abs=1e-4)
 
 
 @pytest.mark.slow
