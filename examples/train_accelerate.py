@@ -27,7 +27,7 @@ def main() -> None:
     accelerator = Accelerator()
     place = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
     stream = TokenStream(dataset, global_batch=8, seed=1, steps=steps, **place).packed(256)
-    loader: DataLoader[Any] = DataLoader(stream, batch_size=None, num_workers=1)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(stream, batch_size=None, num_workers=1)
     model = SmallGpt(stream.vocabulary.size, width=64, depth=2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     model, optimizer = accelerator.prepare(model, optimizer)

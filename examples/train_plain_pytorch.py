@@ -21,7 +21,7 @@ def main() -> None:
     """Train a few steps and print the loss."""
     dataset, steps = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 50
     stream = TokenStream(dataset, global_batch=8, seed=1, steps=steps).packed(256)
-    loader: DataLoader[Any] = DataLoader(stream, batch_size=None, num_workers=2)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(stream, batch_size=None, num_workers=2)
     model = SmallGpt(stream.vocabulary.size, width=64, depth=2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for batch in loader:
