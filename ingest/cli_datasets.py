@@ -13,7 +13,7 @@ quiet_option = click.option("--quiet", is_flag=True, help="Say nothing on the wa
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True)
 @click.option("--shuffle", is_flag=True, help="Put all samples of a layout in random order.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random order.")
 @click.option("--shard-mb", type=int, default=512, show_default=True, help="Most bytes of a shard, in MiB.")
@@ -22,11 +22,12 @@ quiet_option = click.option("--quiet", is_flag=True, help="Say nothing on the wa
 @click.option("--split", default="", metavar="NAME=SHARE,...", help="One dataset per split, by recording.")
 @quiet_option
 @speaks
-def reshard(paths: tuple[Path, ...], quiet: bool, **options: Any) -> None:
+def reshard(paths: tuple[str, ...], quiet: bool, **options: Any) -> None:
     """Write datasets anew as OUT (the last of PATHS): shuffled, merged, filtered, split.
 
     Samples stay as they are, with their provenance. Safe to run again. With --split, OUT/NAME is a dataset
-    of its own for each NAME, and all samples of a recording are in one.
+    of its own for each NAME, and all samples of a recording are in one. A dataset may be an address, such as
+    https://... or s3://...; OUT is a folder.
 
     A CONDITION compares recording, layout, id, seconds, start, tokens, tokens.TRACK, valid.TRACK or json.PATH
     with numbers or quoted texts: == != < <= > >=, ~ for globs; and, or, not, brackets.
@@ -42,6 +43,8 @@ def reshard(paths: tuple[Path, ...], quiet: bool, **options: Any) -> None:
 
     if len(paths) < 2:
         raise WrongUse("reshard takes at least one DATASET and the folder OUT to write")
+    if "://" in paths[-1]:
+        raise WrongUse(f"OUT must be a folder on this machine, got {paths[-1]}; copy it there afterwards")
     globs = tuple(glob for given in options["tracks"] for glob in given.split(","))
     try:
         reshaping = Reshaping(
@@ -71,11 +74,11 @@ def export() -> None:
 
 
 @export.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--shard-mb", type=int, default=64, show_default=True, help="Bytes of a shard, about, in MiB.")
 @speaks
-def mds(dataset: Path, out: Path, shard_mb: int) -> None:
+def mds(dataset: str, out: Path, shard_mb: int) -> None:
     """Write DATASET for MosaicML Streaming: OUT/LAYOUT is an MDS folder for each layout.
 
     \b

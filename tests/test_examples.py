@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +17,11 @@ from rosbags.highlevel import AnyReader
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run_example(*words: str | Path, expect: int = 0) -> str:
+def run_example(*words: str | Path, expect: int = 0, launcher: tuple[str, ...] = ()) -> str:
     """Run an example script and return what it prints, both streams together."""
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / words[0]), *map(str, words[1:])],
+        [sys.executable, *launcher, str(EXAMPLES / words[0]), *map(str, words[1:])],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         text=True, timeout=850, check=False,
     )  # fmt: skip
@@ -159,3 +162,82 @@ def test_a_script_of_ones_own_writes_a_shard(recordings: Path, tmp_path: Path) -
 def test_reading_without_shards_says_what_to_do(tmp_path: Path) -> None:
     """A folder without shards is named, with the way out."""
     assert "make a dataset first" in run_example("read_shards.py", tmp_path, expect=1)
+
+
+@pytest.fixture(scope="session")
+def world(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset of the world model, from one robot and with small pictures."""
+    out = tmp_path_factory.mktemp("world") / "dataset"
+    maps = ("camera=/camera/image/compressed", "microphone=/audio", "action=/joint_states:position,velocity")
+    robot = recordings / "robots" / "arm_1.mcap"
+    command = [str(Path(sys.executable).with_name("fifth")), "shard", str(robot), str(out)]
+    command += ["--size", "32", "--fps", "4", "--signal-hz", "10", "--clip-seconds", "1", "--quiet"]
+    command += [word for name in maps for word in ("--map", name)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return out
+
+
+SMALL = (
+    "--steps",
+    "6",
+    "--rows",
+    "4",
+    "--length",
+    "96",
+    "--width",
+    "16",
+    "--depth",
+    "1",
+    "--save-every",
+    "2",
+)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[float], Path]:
+    """The loss curve of a world model that was trained in one go, and its run."""
+    run = tmp_path_factory.mktemp("world") / "run"
+    assert "is made up" in run_example("train_world_model.py", world, run, *SMALL)
+    return json.loads((run / "curve.json").read_text()), run
+
+
+@pytest.mark.slow
+def test_a_world_model_that_was_interrupted_is_the_same(
+    world: Path, uninterrupted: tuple[list[float], Path], tmp_path: Path
+) -> None:
+    """The loss curve is equal in every bit; what it makes up is a film with sound."""
+    curve, run = uninterrupted
+    said = run_example("train_world_model.py", world, tmp_path / "run", *SMALL, "--stop-after", "3")
+    assert "stopped after step 3" in said
+    said = run_example("train_world_model.py", world, tmp_path / "run", *SMALL)
+    assert "going on after step 3" in said
+    assert json.loads((tmp_path / "run" / "curve.json").read_text()) == curve
+    assert len(curve) == 6
+    with av.open(str(run / "continuation.mp4")) as film:
+        assert [stream.type for stream in film.streams] == ["video", "audio"]
+        assert sum(1 for _ in film.decode(video=0)) == 4
+
+
+@pytest.mark.slow
+def test_a_world_model_of_two_processes_goes_on_in_one(
+    world: Path, uninterrupted: tuple[list[float], Path], tmp_path: Path
+) -> None:
+    """The same global batches: only rounding differs."""
+    two = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    words = ("train_world_model.py", world, tmp_path / "run", *SMALL)
+    run_example(*words, "--stop-after", "3", launcher=two)
+    assert "going on after step 3" in run_example(*words, "--stop-after", "5")
+    curve = json.loads((tmp_path / "run" / "curve.json").read_text())
+    assert curve == pytest.approx(uninterrupted[0][:5], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train_plain_pytorch.py", "train_accelerate.py"])
+def test_short_training_loops_run(world: Path, name: str) -> None:
+    """Their loss falls."""
+    if name == "train_accelerate.py":
+        pytest.importorskip("accelerate")
+    said = run_example(name, world, "11")
+    losses = [float(line.rpartition(" ")[2]) for line in said.splitlines() if line.startswith("step")]
+    assert len(losses) == 2
+    assert losses[1] < losses[0] - 0.5
