@@ -190,7 +190,7 @@ class ChunkedFile:
         report: Report,
     ) -> Iterator[AnyMessage]:
         """See `Storage`. Of chunks that overlap in time, messages come one by one."""
-        channels, many, mask = frozenset(wanted), frozenset(together), mask_of(wanted)
+        channels, mask = frozenset(wanted), mask_of(wanted)
         chunks = [
             chunk
             for chunk in self.chunks
@@ -199,8 +199,11 @@ class ChunkedFile:
         overlapping = _overlapping(chunks)
 
         def opened(chunk: Chunk) -> Callable[[], Iterator[AnyMessage]]:
-            own = frozenset() if chunk.offset in overlapping else many
-            return lambda: iter(within(self._load_mixed(chunk, channels, own, report), start_ns, stop_ns))
+            def load() -> Iterator[AnyMessage]:
+                own = frozenset() if chunk.offset in overlapping else frozenset(together)
+                return iter(within(self._load_mixed(chunk, channels, own, report), start_ns, stop_ns))
+
+            return load
 
         return merge_by_log_time((chunk.start_ns, opened(chunk)) for chunk in chunks)
 
