@@ -57,12 +57,16 @@ class RosPicture:
     stop_ns: int = 0
 
     def rgb(self, width: int, height: int, region: Region | None = None) -> np.ndarray:
-        """See `Picture`."""
-        rgb = _rgb(self.message)
-        if region is not None:
-            left, top = region.left, region.top
-            rgb = rgb[top : top + region.height, left : left + region.width]
-        return scaled(rgb, width, height)
+        """See `Picture`. A JPEG that shrinks to half or less is decoded at a half, quarter or eighth of
+        its size: the codec's own transform, of fewer coefficients, averages as it does so. Depth is never
+        averaged: each pixel is one that was measured.
+        """
+        seen = region or Region(0, 0, self.width, self.height)
+        shrink = _shrink(self.message, seen, width, height)
+        rgb = _rgb(self.message, shrink)
+        left, top = seen.left // shrink, seen.top // shrink
+        rgb = rgb[top : top + seen.height // shrink, left : left + seen.width // shrink]
+        return scaled(rgb, width, height, nearest=is_depth(self.message))
 
 
 class RosPictures:
@@ -102,7 +106,27 @@ def facts_of(message: Any) -> Facts:
     return Facts(width, height, message.format, rule if bits > 8 else "")
 
 
-def _rgb(message: Any) -> np.ndarray:
+def is_depth(message: Any) -> bool:
+    """Return whether a picture's values are distances."""
+    if hasattr(message, "encoding"):
+        return str(message.encoding).strip().upper() in ("16UC1", "32FC1")
+    return "compressedDepth" in message.format or _is_depth(message.format)
+
+
+def _shrink(message: Any, seen: Region, width: int, height: int) -> int:
+    """Return by how much a JPEG can be decoded smaller, so that its region is no smaller than asked for;
+    1 for every other picture, and where the region does not lie on whole pixels then.
+    """
+    if hasattr(message, "encoding") or bytes(message.data[:3]) != JPEG_MAGIC:
+        return 1
+    for shrink in (8, 4, 2):
+        enough = seen.width >= shrink * width and seen.height >= shrink * height
+        if enough and all(edge % shrink == 0 for edge in seen):
+            return shrink
+    return 1
+
+
+def _rgb(message: Any, shrink: int = 1) -> np.ndarray:
     if hasattr(message, "encoding"):
         return pixels_to_rgb(
             message.data,
@@ -113,7 +137,7 @@ def _rgb(message: Any) -> np.ndarray:
             big_endian=bool(getattr(message, "is_bigendian", False)),  # Foxglove's is always little
         )
     data, depth = _compressed(message)
-    pixels = _unpacked(data)
+    pixels = _unpacked(data, shrink)
     if depth and message.format.startswith("32FC1"):
         return _grey(depth_to_8_bits(_metres(pixels, *depth), metres=True))
     if depth or (pixels.dtype == np.uint16 and pixels.ndim == 2 and _is_depth(message.format)):
@@ -150,15 +174,23 @@ def _metres(inverse: np.ndarray, a: float, b: float) -> np.ndarray:
     return metres
 
 
-def _unpacked(data: np.ndarray) -> np.ndarray:
-    """Return the pixels of a JPEG, PNG or whatever else OpenCV reads, as they are stored."""
+def _unpacked(data: np.ndarray, shrink: int = 1) -> np.ndarray:
+    """Return the pixels of a JPEG, PNG or whatever else OpenCV reads, as they are stored.
+
+    Args:
+        data: the file's bytes.
+        shrink: 2, 4 or 8 decodes a JPEG at that part of its size, in colour.
+    """
     import cv2
 
     if data[:3].tobytes() == JPEG_MAGIC and b"\xff\xd9" not in data[-1024:].tobytes():
         raise CannotDecode("a JPEG picture is cut short")
     try:
         # "unchanged" also leaves EXIF's turning alone: a topic's pictures are as its camera gives them
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        flags = cv2.IMREAD_UNCHANGED
+        if shrink > 1:
+            flags = getattr(cv2, f"IMREAD_REDUCED_COLOR_{shrink}") | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise CannotDecode("a compressed picture is damaged") from error
     if pixels is None:

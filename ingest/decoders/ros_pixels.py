@@ -183,10 +183,14 @@ def _three(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def scaled(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return the picture in another size: by area where it shrinks, linear where it grows."""
+def scaled(rgb: np.ndarray, width: int, height: int, *, nearest: bool = False) -> np.ndarray:
+    """Return the picture in another size: by area where it shrinks, linear where it grows; or of each
+    pixel's middle the value that is there.
+    """
     import cv2
 
+    if nearest and rgb.shape[:2] != (height, width):
+        return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     if rgb.shape[1] > width or rgb.shape[0] > height:
         smaller = min(rgb.shape[1], width), min(rgb.shape[0], height)
         rgb = cv2.resize(rgb, smaller, interpolation=cv2.INTER_AREA)

@@ -52,12 +52,12 @@ class Damaged(Exception):
 class Unpacked(NamedTuple):
     """The bytes inside a chunk, as far as they can be had."""
 
-    data: bytes
+    data: bytes | memoryview
     damage: str = ""
     """Why it is not everything; empty when it is."""
 
 
-def unpack(packed: bytes, compression: str, size_bytes: int) -> Unpacked:
+def unpack(packed: bytes | memoryview, compression: str, size_bytes: int) -> Unpacked:
     """Decompress a chunk; what comes before damage is kept.
 
     Args:
@@ -73,6 +73,14 @@ def unpack(packed: bytes, compression: str, size_bytes: int) -> Unpacked:
     step = _decompressor(compression)
     if step is None:
         return Unpacked(b"", f"chunk compression {compression!r} is not supported")
+    try:
+        whole = step(packed, size_bytes)
+        if len(whole) == size_bytes:
+            return Unpacked(whole)
+    except Exception:  # noqa: S110 (each library has its own; what can be had is had below)
+        pass
+    step = _decompressor(compression)
+    assert step is not None
     data, damage = bytearray(), ""
     # in pieces, so that what comes before a damaged block is not lost with it
     for begin in range(0, len(packed), 1 << 16):
@@ -88,7 +96,7 @@ def unpack(packed: bytes, compression: str, size_bytes: int) -> Unpacked:
     return Unpacked(bytes(data), damage)
 
 
-def _decompressor(compression: str) -> Callable[[bytes, int], bytes] | None:
+def _decompressor(compression: str) -> Callable[[bytes | memoryview, int], bytes] | None:
     """Return what takes packed bytes and the most bytes wanted, and gives unpacked bytes."""
     if compression == "bz2":
         return bz2.BZ2Decompressor().decompress
@@ -123,7 +131,7 @@ class ChunkedFile:
         """Return the chunk's records."""
         raise NotImplementedError
 
-    def _locate(self, records: bytes) -> Located:
+    def _locate(self, records: bytes | memoryview) -> Located:
         """Return where the messages are, in the file's order."""
         raise NotImplementedError
 
@@ -143,7 +151,7 @@ class ChunkedFile:
         rest = wanted - {found.channel for found in many}
         return [*one_by_one(records, located.of(rest)), *many]
 
-    def _opened(self, chunk: Chunk, report: Report) -> tuple[bytes, Located]:
+    def _opened(self, chunk: Chunk, report: Report) -> tuple[bytes | memoryview, Located]:
         """Return a chunk's records and where its messages are; damage is reported."""
         unpacked = self._unpacked.pop(chunk.offset, None) or self._read(chunk)
         self._unpacked[chunk.offset] = unpacked
@@ -190,7 +198,7 @@ class ChunkedFile:
         report: Report,
     ) -> Iterator[AnyMessage]:
         """See `Storage`. Of chunks that overlap in time, messages come one by one."""
-        channels, many, mask = frozenset(wanted), frozenset(together), mask_of(wanted)
+        channels, mask = frozenset(wanted), mask_of(wanted)
         chunks = [
             chunk
             for chunk in self.chunks
@@ -199,8 +207,11 @@ class ChunkedFile:
         overlapping = _overlapping(chunks)
 
         def opened(chunk: Chunk) -> Callable[[], Iterator[AnyMessage]]:
-            own = frozenset() if chunk.offset in overlapping else many
-            return lambda: iter(within(self._load_mixed(chunk, channels, own, report), start_ns, stop_ns))
+            def load() -> Iterator[AnyMessage]:
+                own = frozenset() if chunk.offset in overlapping else frozenset(together)
+                return iter(within(self._load_mixed(chunk, channels, own, report), start_ns, stop_ns))
+
+            return load
 
         return merge_by_log_time((chunk.start_ns, opened(chunk)) for chunk in chunks)
 
@@ -305,7 +316,7 @@ class Located(NamedTuple):
         return Located(self.numbers[chosen], self.log_ns[chosen], self.begins[chosen], self.ends[chosen])
 
 
-def one_by_one(records: bytes, located: Located) -> Iterator[Message]:
+def one_by_one(records: bytes | memoryview, located: Located) -> Iterator[Message]:
     """Yield messages, in the file's order."""
     view = memoryview(records)
     columns = (located.numbers, located.log_ns, located.begins, located.ends)
@@ -313,7 +324,7 @@ def one_by_one(records: bytes, located: Located) -> Iterator[Message]:
         yield Message(number, log_ns, view[begin:end])
 
 
-def at_once(records: bytes, located: Located, number: int) -> ManyMessages | None:
+def at_once(records: bytes | memoryview, located: Located, number: int) -> ManyMessages | None:
     """Return a channel's messages by log stamp; None where they are few or differ in length."""
     own = located.of([number])
     lengths = own.ends - own.begins

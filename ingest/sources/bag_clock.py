@@ -232,12 +232,28 @@ class TopicClock:
             self._flush()
         return header_ns
 
+    def see_many(self, log: np.ndarray, header: np.ndarray) -> None:
+        """Take in messages that come together: their stamps, int64 [N], N > 0; headers 0 where there are
+        none.
+        """
+        self._flush()
+        self._take(log, header)
+
+    def headers_of(self, data: np.ndarray) -> np.ndarray | None:
+        """Return the header stamps of messages of one length; None where they must be seen one by one."""
+        if self._header_of is None:
+            return np.zeros(len(data), np.int64)
+        return headers_of(self._header_of, data)
+
     def _flush(self) -> None:
         if not self._log_batch:
             return
         log = np.array(self._log_batch, np.int64)
         header = np.array(self._header_batch, np.int64)
         self._log_batch, self._header_batch = [], []
+        self._take(log, header)
+
+    def _take(self, log: np.ndarray, header: np.ndarray) -> None:
         if self._header_of:
             offsets = (log - header)[header != 0]
             if len(offsets):

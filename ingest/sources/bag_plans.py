@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ingest.decoders.records import SeenColumns
 from ingest.decoders.ros_columns import (
     MOST_COLUMNS,
@@ -17,6 +19,7 @@ from ingest.decoders.ros_columns import (
     sequence_fields,
     sequence_kind,
 )
+from ingest.decoders.ros_layout import layout_of
 from ingest.decoders.ros_pictures import COMPRESSED_IMAGE, IMAGE, Facts, facts_of
 from ingest.decoders.ros_signals import reader_of
 from ingest.decoders.ros_sound import SampleClock, SoundFormat, pieces_of, sound_in
@@ -26,7 +29,7 @@ from ingest.decoders.well_known import RAW_IMAGE, well_known
 from ingest.errors import CannotDecode
 from ingest.recording import Clock, Incident, Medium, Severity, Track
 from ingest.sources.bag_clock import Stamps, TopicClock, header_reader
-from ingest.sources.bag_storage import Channel, Message
+from ingest.sources.bag_storage import Channel, ManyMessages, Message
 from ingest.sources.bag_topics import Topic
 from ingest.sources.bag_types import AnyType, MessageType
 from ingest.sources.record_types import RecordType
@@ -207,6 +210,7 @@ class SignalPlan(TopicPlan):
         self.lengths = Lengths(message_type.name)
         self._read = reader_of(message_type)
         self._variable = bool(sequence_fields(message_type.name))
+        self._layout = layout_of(message_type, ros1=message_type.ros1)
 
     def look(self, message: Message, header_ns: int) -> None:
         """See `TopicPlan`."""
@@ -233,6 +237,30 @@ class SignalPlan(TopicPlan):
             fields["details"]["left_out"] = list(self.columns.left_out)
         quaternions = tuple(self.columns.quaternions)
         return Track(**fields, columns=tuple(names), kinds=tuple(kinds), quaternions=quaternions)
+
+    def see_many(self, messages: ManyMessages) -> None:
+        """Take in messages that come together."""
+        bulk = messages.data
+        header_ns = self.clock.headers_of(bulk.data)
+        if header_ns is None or not self._see_values(bulk.data):
+            for log_ns, data in zip(bulk.times_ns.tolist(), bulk.data, strict=True):
+                self.see(Message(messages.channel, log_ns, data.tobytes()))
+            return
+        self.byte_count += bulk.data.size
+        self.clock.see_many(bulk.times_ns, header_ns)
+        self._any_good = True
+
+    def _see_values(self, data: np.ndarray) -> bool:
+        """Learn what messages of one length hold; False where they must be seen one by one."""
+        if self._layout is None:
+            return False
+        try:
+            many = self._layout.read_many(data if self._variable else data[:1])
+        except CannotDecode:
+            return False
+        if self._variable and many.alike.all():
+            self.lengths.see({name: array.shape[1] for name, array in many.arrays.items()}, many.names)
+        return bool(many.alike.all())
 
     def remarks(self) -> list[Incident]:
         """See `TopicPlan`."""

@@ -22,13 +22,15 @@ from ingest.errors import CannotDecode, CannotOpen
 from ingest.recording import Incident, Report, Track
 from ingest.sources.bag_plans import (
     LeftOut,
+    SignalPlan,
     SoundPlan,
     TextPlan,
     TopicPlan,
     UnknownSoundPlan,
     plan_for,
 )
-from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Storage
+from ingest.sources.bag_reading import may_come_together
+from ingest.sources.bag_storage import MAX_NS, MIN_NS, ManyMessages, Message, Storage
 from ingest.sources.bag_topics import Topic, info_topics, is_sound, is_video, left_out
 from ingest.sources.bag_types import AnyType, find_type
 
@@ -58,18 +60,26 @@ def probe_bag(
     incidents: list[Incident] = []
     report = once(incidents.append)
     planner = Planner(storage, topics, distro, audio_formats, report)
-    topic_of = {number: topic for topic in topics for number in topic.numbers}
     plans: dict[str, TopicPlan | LeftOut] = {}
     by_channel: dict[int, TopicPlan | LeftOut] = {}
+    topic_of = {number: topic for topic in topics for number in topic.numbers}
+    together: set[int] = set()
     count = 0
-    for message in storage.messages(range(len(storage.channels)), MIN_NS, MAX_NS, report):
-        count += 1
+    for message in storage.mixed(range(len(storage.channels)), together, MIN_NS, MAX_NS, report):
         plan = by_channel.get(message.channel)
+        if isinstance(message, ManyMessages):
+            assert isinstance(plan, SignalPlan), "only what was planned already comes together"
+            plan.see_many(message)
+            count += len(message.data.times_ns)
+            continue
         if plan is None:
             topic = topic_of[message.channel]
             plan = plans.get(topic.name) or planner.plan(topic, message)
             plans[topic.name] = by_channel[message.channel] = plan
+            if isinstance(plan, SignalPlan) and may_come_together(topic, plan.type):
+                together.add(message.channel)
         plan.see(message)
+        count += 1
     tracks, remarks = finished([plans[topic.name] for topic in topics if topic.name in plans])
     silent = [topic.channel.topic for topic in topics if topic.name not in plans]
     if not count:

@@ -69,12 +69,7 @@ class TrackReader:
     @property
     def takes_many(self) -> bool:
         """Whether messages may come many at once: signals that are laid out as ROS does."""
-        message_type = self._message_type
-        return (
-            self._track.medium == "signal"
-            and isinstance(message_type, MessageType)
-            and layout_of(message_type, ros1=message_type.ros1) is not None
-        )
+        return self._track.medium == "signal" and may_come_together(self.topic, self._message_type)
 
     def packets(self, message: AnyMessage) -> Iterator[Packet]:
         """Yield a message, or many at once, as packets."""
@@ -94,6 +89,17 @@ class TrackReader:
     def packet(self, message: Message) -> Packet | None:
         """Return a message as a packet; None where it only serves to count."""
         return Packet(self._track.name, self.time_ns(message), message.data)
+
+
+def may_come_together(topic: Topic, message_type: AnyType) -> bool:
+    """Return whether a signal topic's messages may be read many at once: they are laid out as ROS does,
+    and come on one channel, so that they stay in the order of the log.
+    """
+    return (
+        len(topic.numbers) == 1
+        and isinstance(message_type, MessageType)
+        and layout_of(message_type, ros1=message_type.ros1) is not None
+    )
 
 
 class SoundReader(TrackReader):

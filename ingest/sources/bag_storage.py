@@ -124,7 +124,8 @@ class Storage(Protocol):
         report: Report,
     ) -> Iterator[AnyMessage]:
         """Yield the same as `messages`; of the channels `together` (some of those wanted) many may come
-        at once. A channel's own messages come by log stamp; those of others only about.
+        at once. A channel's own messages come by log stamp; those of others only about. `together` may
+        grow while messages are taken.
         """
         ...
 

@@ -56,6 +56,8 @@ LATEST_NS = 2**63 - 2
 UINT16, UINT32, UINT64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 RECORD = struct.Struct("<BQ")
 MESSAGE_HEADER = struct.Struct("<HIQQ")
+LONGEST_NAME = 256
+"""A compression's name is no longer, with its length."""
 MESSAGE_RECORD = struct.Struct("<BQHIQQ")
 """A message's record up to its data."""
 CHUNK_HEADER = struct.Struct("<QQQI")
@@ -229,15 +231,16 @@ class Mcap(ChunkedFile):
         """Add a chunk to the table; return whether it holds messages that can be read."""
         chunk = Chunk(record.offset, record.end - record.offset, 0, 0, -1)
         unpacked = self._read(chunk)
+        data = bytes(unpacked.data)
         times, mask = [], 0
         try:
-            for inner in records_in(unpacked.data):
+            for inner in records_in(data):
                 if inner.op == MESSAGE:
-                    number, log_ns = self._found(unpacked.data, inner.content)
+                    number, log_ns = self._found(data, inner.content)
                     times.append(log_ns)
                     mask |= 1 << number if number is not None else 0
                 else:
-                    self._note(inner, unpacked.data)
+                    self._note(inner, data)
         except (Damaged, struct.error):
             pass  # reported whenever the chunk is read
         if times:
@@ -276,9 +279,10 @@ class Mcap(ChunkedFile):
             return Unpacked(data, "" if data[:1] == bytes([MESSAGE]) else damaged)
         try:
             _, _, size_bytes, crc = CHUNK_HEADER.unpack_from(data, RECORD.size)
-            fields = _Fields(data[RECORD.size + CHUNK_HEADER.size :])
+            begin = RECORD.size + CHUNK_HEADER.size
+            fields = _Fields(data[begin : begin + LONGEST_NAME])
             compression = fields.text()
-            packed = fields.rest()[8:]
+            packed = memoryview(data)[begin + fields.place + 8 :]  # a copy of it all would cost time
         except (Damaged, struct.error):
             return Unpacked(b"", "the file ends within a chunk")
         unpacked = unpack(packed, compression, size_bytes)
@@ -287,7 +291,7 @@ class Mcap(ChunkedFile):
             return Unpacked(b"", "a chunk's checksum is wrong")
         return unpacked
 
-    def _locate(self, records: bytes) -> Located:
+    def _locate(self, records: bytes | memoryview) -> Located:
         # the innermost loop of all reading: no function of ours is called in it
         numbers, stamps, begins, ends = [], [], [], []
         number_of, unpack, message_bytes = self._numbers.get, MESSAGE_RECORD.unpack_from, MESSAGE_RECORD.size
@@ -348,8 +352,10 @@ class _Fields:
             pairs[key] = inside.text()
         return pairs
 
-    def rest(self) -> bytes:
-        return self._data[self._at :]
+    @property
+    def place(self) -> int:
+        """How many bytes were read."""
+        return self._at
 
     def _take(self, count: int) -> bytes:
         begin, self._at = self._at, self._at + count

@@ -203,10 +203,11 @@ class Rosbag1(ChunkedFile):
     def _walk_chunk(self, record: Record, channels: dict[int, Channel]) -> bool:
         """Add a chunk to the table; return whether it holds messages that can be read."""
         unpacked = self._unpack(record)
+        data = bytes(unpacked.data)
         times, mask = [], 0
         try:
-            for inner in records_in(unpacked.data):
-                found = self._note(inner, unpacked.data[inner.data_offset : inner.end], channels)
+            for inner in records_in(data):
+                found = self._note(inner, data[inner.data_offset : inner.end], channels)
                 if found is not None:
                     channel, log_ns = found
                     times.append(log_ns)
@@ -266,11 +267,11 @@ class Rosbag1(ChunkedFile):
             record = record._replace(data_bytes=self._size_bytes - record.data_offset)
         return unpack(self._data(record), compression, size_bytes)
 
-    def _locate(self, records: bytes) -> Located:
+    def _locate(self, records: bytes | memoryview) -> Located:
         found: list[tuple[int, int, int, int]] = []
         damage = ""
         try:
-            for message in messages_in(records):
+            for message in messages_in(bytes(records)):
                 found.append(message)  # noqa: PERF402 (those before the damage stay)
         except Damaged as error:
             damage = str(error)

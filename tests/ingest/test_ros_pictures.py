@@ -12,9 +12,10 @@ import pytest
 from made_bags import jpeg, png
 from made_cards import draw_card
 
-from ingest.decoders.ros_pictures import RosPictures, facts_of
+from ingest.decoders.ros_pictures import RosPicture, RosPictures, _rgb, facts_of
 from ingest.decoders.ros_pixels import ENCODINGS, pixels_to_rgb, scaled
 from ingest.errors import CannotDecode
+from ingest.geometry import Region
 from ingest.recording import Packet
 
 WIDTH, HEIGHT = 8, 6
@@ -254,3 +255,29 @@ def test_pixels_are_read_without_a_step() -> None:
     """A step of 0 means rows without padding."""
     data, _ = plane("rgb8")
     assert pixels_to_rgb(data, "rgb8", WIDTH, HEIGHT, 0)[0, 0].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(("width", "height"), [(256, 144), (640, 360), (160, 90), (500, 300)])
+def test_a_jpeg_that_shrinks_is_decoded_smaller(width: int, height: int) -> None:
+    """It looks as decoded in full and averaged: within what a JPEG's own rounding makes."""
+    x, y = np.meshgrid(np.linspace(0, 1, 1280), np.linspace(0, 1, 720))
+    smooth = np.stack([x, y, (1 + np.sin(40 * x * y)) / 2], axis=2)
+    data = np.frombuffer(jpeg((smooth * 255).astype(np.uint8)), np.uint8)
+    message = SimpleNamespace(format="jpeg", data=data)
+    picture = RosPicture(0, 1280, 720, message)
+    full = scaled(_rgb(message), width, height)
+    assert np.abs(picture.rgb(width, height).astype(int) - full).mean() < 1.5
+    region = Region(280, 0, 720, 720)
+    cut = scaled(_rgb(message)[:, 280:1000], 256, 256)
+    assert np.abs(picture.rgb(256, 256, region).astype(int) - cut).mean() < 1.5
+
+
+def test_depth_is_never_averaged() -> None:
+    """A small depth picture holds only distances that the large one has: no edge between near and far."""
+    depth = np.where(np.arange(96) < 41, 1000, 9000).astype("<u2")
+    pixels = np.repeat(depth[None], 64, axis=0)
+    message = SimpleNamespace(
+        encoding="16UC1", width=96, height=64, step=192, is_bigendian=False, data=pixels.tobytes()
+    )
+    levels = set(np.unique(RosPicture(0, 96, 64, message).rgb(30, 20)).tolist())
+    assert levels == {round(25.5), round(229.5)}
