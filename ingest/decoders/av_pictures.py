@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest.decoders.av1_references import Av1References
 from ingest.decoders.av_conversion import Converter
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.errors import CannotDecode
@@ -42,6 +43,7 @@ class PictureDecoder:
         self._counted = 0
         """Frames since then."""
         self._may_skip = may_skip_unreferred(context)
+        self._av1 = Av1References(bytes(context.extradata or b"")) if track.codec == "av1" else None
         if context.is_open:
             context.flush_buffers()
         else:
@@ -50,9 +52,18 @@ class PictureDecoder:
     def decode(self, packet: Packet) -> Iterable[AvPicture]:
         """Return the frames that this packet completes, in the order they are shown."""
         before = self._begin_anew() if packet.begins else []
+        if (
+            self._av1 is not None
+            and self._av1.nothing_refers_to(memoryview(packet.data))
+            and not packet.shown
+        ):
+            return before
         wanted = packet.shown or not self._may_skip
         self._context.skip_frame = "DEFAULT" if wanted else "NONREF"
         return [*before, *self._frames(packet.data)]
+
+    def _is_loose(self, packet: Packet) -> bool:
+        return self._av1 is not None and self._av1.nothing_refers_to(memoryview(packet.data))
 
     def _begin_anew(self) -> list[AvPicture]:
         try:

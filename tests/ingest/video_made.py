@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {"frames": FPS * SECONDS, "fps": Fraction(FPS), "width":
 X264_OPEN = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3:mbtree=0"}
 X264_STRIPES = {"x264-params": "intra-refresh=1:keyint=12:bframes=0:mbtree=0"}
 X265_OPEN = {"x265-params": "log-level=none:keyint=12:open-gop=1:pools=1:frame-threads=1"}
+SVT_AV1 = {"preset": "10", "svtav1-params": "lp=1"}
 FAST_VPX = {"cpu-used": "8", "deadline": "realtime"}
 
 
@@ -106,6 +107,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "vp9.webm": _made(
         "vp9.webm", Pictures(**SMALL, codec="libvpx-vp9", options=FAST_VPX), sound("libopus")
     ),
+    "av1.mp4": _made("av1.mp4", Pictures(**SMALL, codec="libsvtav1", options=SVT_AV1), sound("libopus")),
     "vp8.webm": _made("vp8.webm", Pictures(**SMALL, codec="libvpx", options=FAST_VPX)),
     "aac.flv": _made("aac.flv", Pictures(**SMALL), sound(sample_rate=44_100)),
     "mpeg4.avi": _made("mpeg4.avi", Pictures(**SMALL, codec="mpeg4"), sound("mp3")),
