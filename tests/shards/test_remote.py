@@ -323,6 +323,24 @@ def test_a_remote_dataset_is_resharded(server: Loopback, finished: Path, tmp_pat
     assert samples_of(tmp_path / "b") == samples_of(finished)
 
 
+def test_a_cache_that_is_too_small_to_reshard_is_told(server: Loopback, tmp_path: Path) -> None:
+    """Beforehand, with the sizes; the result is right nevertheless."""
+    said: list[str] = []
+    remote = options(tmp_path / "cache", cache_bytes=100_000)
+    with pytest.warns(UserWarning, match="raise cache_bytes"):
+        reshard([f"{server.http}/dataset"], tmp_path / "out", report=said.append, remote=remote)
+    assert any("will be fetched again and again" in line for line in said)
+    assert verify_dataset(tmp_path / "out") == []
+
+
+def test_a_file_that_was_cut_short_is_fetched_anew(server: Loopback, finished: Path, tmp_path: Path) -> None:
+    """By a power failure, say: its size tells."""
+    files = RemoteFiles(f"{server.http}/dataset", options(tmp_path))
+    path = files.path(TAR)
+    path.write_bytes(b"")
+    assert files.path(TAR).read_bytes() == (finished / TAR).read_bytes()
+
+
 def test_the_cache_survives_a_writer_that_fails(tmp_path: Path) -> None:
     """Nothing is left of it, and the next one writes."""
     cache = Cache(tmp_path, 100)
