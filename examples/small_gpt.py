@@ -13,6 +13,8 @@ from torch.nn import functional
 
 BASE = 256
 PAD = 0
+TEMPERATURE = 0.5
+"""Below 1: what is likely is drawn more often than the model says."""
 
 
 class Block(nn.Module):
@@ -145,5 +147,5 @@ class SmallGpt(nn.Module):
 
 
 def _draw(logits: Tensor, first: int, last: int, generator: torch.Generator) -> int:
-    chances = logits[first : last + 1].softmax(0)
+    chances = (logits[first : last + 1] / TEMPERATURE).softmax(0)
     return first + int(torch.multinomial(chances, 1, generator=generator))

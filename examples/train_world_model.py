@@ -4,7 +4,7 @@ r"""Train a small world model on camera, microphone and joints of a robot, and l
     fifth shard recordings/robots world --size 64 --fps 4 --signal-hz 10 --clip-seconds 1 \
         --map camera=/camera/image/compressed --map microphone=/audio \
         --map action=/joint_states:position,velocity
-    python examples/train_world_model.py world run              about two minutes on two cores
+    python examples/train_world_model.py world run              about two minutes on two free cores
     torchrun --nproc-per-node 2 examples/train_world_model.py world run
 
 Stop it at any time and run it again, with as many processes as you like: it goes on with the next batch. At

@@ -24,6 +24,7 @@ from shards.errors import CannotReshard, DamagedDataset
 from shards.folder import FORMAT, MANIFEST, DatasetFolder, shard_name
 from shards.manifest import file_facts, hash_fits, read_manifest
 from shards.reader import Dataset, Shard, open_dataset
+from shards.remote.files import RemoteFiles
 from shards.remote.options import RemoteOptions
 from shards.reshard_order import Order, Task, Wanted, sources_of
 from shards.writer import ShardWriter
@@ -163,6 +164,8 @@ class _Job:
             }
             for d in datasets
         ]
+        for dataset in datasets:
+            _say_where_too_large(dataset, say)
         self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self._open_shard)
         self._names: list[list[tuple[str, str]]] = [
             [(facts["name"], facts["layout"]) for facts in d.shard_lines()] for d in datasets
@@ -297,6 +300,17 @@ class _Job:
 
     def _open_shard(self, source: int, number: int) -> Shard:
         return self._datasets[source].shard(*self._names[source][number])
+
+
+def _say_where_too_large(dataset: Dataset, say: Report) -> None:
+    """Say where a remote dataset does not fit the cache."""
+    if isinstance(dataset.files, RemoteFiles):
+        size_bytes, room_bytes = dataset.manifest["totals"]["bytes"], dataset.files.options.cache_bytes
+        if size_bytes > room_bytes:
+            say(
+                f"{dataset.files.url}: has {size_bytes} bytes, more than the cache's {room_bytes}: its "
+                "shards will be fetched again and again; raise cache_bytes, or copy it here first"
+            )
 
 
 def _check_shard(shard: Shard, facts: Json) -> None:

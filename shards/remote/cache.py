@@ -66,11 +66,11 @@ class Cache:
                 file.close()  # it was removed between the two lines above
 
     def _bring(self, path: Path, size_bytes: int, write: Write) -> None:
-        if path.is_file():
+        if _is_whole(path, size_bytes):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked(hashlib.sha256(str(path).encode()).hexdigest()[:32]):
-            if path.is_file():  # another process was faster
+            if _is_whole(path, size_bytes):  # another process was faster
                 return
             temporary = temporary_path(path)
             with self._locked("room"):
@@ -130,6 +130,14 @@ class Cache:
                 yield
             finally:
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _is_whole(path: Path, size_bytes: int) -> bool:
+    """Tell whether a file is here; one that a power failure cut short is fetched anew."""
+    try:
+        return path.stat().st_size == size_bytes
+    except FileNotFoundError:
+        return False
 
 
 def _remove_unused(path: Path) -> bool:

@@ -116,7 +116,7 @@ class Transfer:
 
     def _open(self) -> tuple[Any, str]:
         protocol = self.url.partition("://")[0]
-        install = "pip install 'fifth[remote]'"
+        install = f"pip install 'fifth[{'gcs' if protocol in ('gs', 'gcs') else 'remote'}]'"
         try:
             import fsspec
             from fsspec.core import url_to_fs

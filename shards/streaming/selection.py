@@ -225,6 +225,7 @@ class Selection:
 
     def all_rows(self) -> Iterator[tuple[ShardEntry, npt.NDArray[Any]]]:
         """Yield each shard with its rows, without opening its tar."""
+        self.maps.files.expect([f"shards/{entry.name}.samples.npy" for entry in self.entries])
         for entry in self.entries:
             with self.maps.files.open(f"shards/{entry.name}.samples.npy") as file:
                 yield entry, npy_view(file.read())
