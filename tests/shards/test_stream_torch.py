@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from made_streams import mixed_dataset, video_dataset
 from torch.utils.data import DataLoader, IterableDataset
 
 from shards import Batch, StreamSample, TokenDataset, TokenStream
+from shards.streaming import ring
+from shards.streaming.ring import Ring, receive, slot_of
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,49 @@ def test_a_data_loader_gives_the_same_batches_as_tensors(kind: str, workers: int
             name: value.dtype for name, value in twin.items()
         }
         assert stream.state_after(batch) == stream.state_after(twin) == stream.state_at(number + 1)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 100])
+def test_shared_memory_is_used_again_only_when_it_is_free(kept: int, tmp_path: Path) -> None:
+    """Batches in shared memory stay as they came however many are kept, and may be written to."""
+    path = video_dataset(tmp_path / "data", [9] * 24)
+    stream = TokenStream(path, window=9, epochs=1, seed=4).batches(dtype="int64", tensors=True)
+    plain = list(stream)
+    held: list[Any] = []
+    ring._received.clear()
+    with mock.patch("shards.streaming.batch._SHARED_BYTES", 1):
+        for number, batch in enumerate(DataLoader(stream, batch_size=None, num_workers=1)):
+            held = [*held, (number, batch)][-kept - 1 :]
+            for place, one in held:
+                assert rows(one) == rows(plain[place])
+            if number % 3 == 0 and kept == 0:
+                batch["video.tokens"].fill_(7)
+                assert (batch["video.tokens"] == 7).all()
+            assert len(ring._received) > 0
+    assert number + 1 == len(plain) > 12
+
+
+def test_a_ring_gives_each_slot_once_until_it_is_free() -> None:
+    """No slot is given twice; one that is too large, or one too many, is not given at all."""
+    ring = Ring(5000)
+    receive(ring.key, ring.memory)
+    buffers = []
+    for slot in range(ring.slots):
+        taken = ring.take(5000)
+        assert taken is not None
+        taken[1][:] = slot
+        buffers.append(slot_of(ring.key, taken[0], 5000, slot))
+    assert ring.take(1) is None
+    assert [set(bytes(buffer)) for buffer in buffers] == [{slot} for slot in range(ring.slots)]
+    view = np.frombuffer(buffers[3], np.uint8)[10:20]
+    buffers[3] = None
+    assert ring.take(1) is None, "a view of it is still there"
+    del view
+    again = ring.take(1)
+    assert again is not None
+    assert again[0] == ring.first + 3 * ring.slot_bytes
+    buffers.clear()
+    assert ring.take(ring.slot_bytes + 1) is None
 
 
 def test_a_data_loader_gives_samples(data: Path) -> None:
