@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from ingest.decoders.record_signals import RecordSignals
 from ingest.decoders.ros_pictures import RosPictures
 from ingest.decoders.ros_signals import RosSignals
 from ingest.decoders.ros_sound import RosSound, sound_format
 from ingest.decoders.ros_text import RosText
+from ingest.decoders.transforms import TransformRows
 from ingest.errors import CannotOpen
 from ingest.recording import NO_CHOICE, Decoder, Incident, Moments, Packet, Recording, Report, Track
 from ingest.sources.bag_clock import header_reader
@@ -34,6 +36,7 @@ from ingest.sources.bag_probe import once, probe_bag
 from ingest.sources.bag_reading import SoundReader, TrackReader, format_of_track
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, AnyMessage, Series, Storage
 from ingest.sources.bag_topics import Topic, topics_of
+from ingest.sources.bag_transforms import TransformReader
 from ingest.sources.bag_types import AnyType, type_from
 from ingest.sources.record_types import RecordType
 from ingest.sources.rosbag2 import Metadata, read_metadata
@@ -112,6 +115,8 @@ class BagSource:
         self._topics = topics_of(storage.channels)
         self._types: dict[str, AnyType] = {}
         """By track name."""
+        self._shared: dict[str, dict[str, Any]] = {}
+        """By topic with transforms: the message that was read last."""
 
     def probe(self) -> Recording:
         """See `Source`."""
@@ -119,6 +124,8 @@ class BagSource:
         if self._distro:
             details["ros_distro"] = self._distro
         found = probe_bag(self._storage, self._topics, self._distro, self._audio_formats)
+        if found.calibrations:
+            details["cameras"] = found.calibrations
         incidents = (*self._incidents, *self._storage.incidents, *found.incidents)
         return Recording(
             container=self._storage.container,
@@ -140,9 +147,13 @@ class BagSource:
         readers = [
             self._reader(track, start_ns, stop_ns, report, moments.get(track.name)) for track in tracks
         ]
-        by_channel = {number: reader for reader in readers for number in reader.topic.numbers}
+        by_channel: dict[int, list[TrackReader]] = {}
+        for reader in readers:
+            for number in reader.topic.numbers:
+                by_channel.setdefault(number, []).append(reader)
         for message in self._messages(readers, report):
-            yield from by_channel[message.channel].packets(message)
+            for reader in by_channel[message.channel]:
+                yield from reader.packets(message)
 
     def stamps(self, tracks: Sequence[Track]) -> Iterator[tuple[str, int, int | None]]:
         """Yield for every message its track's name, its time by the track's clock, and log stamp minus
@@ -196,6 +207,9 @@ class BagSource:
         topic, message_type = self._topic(track), self._type(track)
         if track.medium == "sound":
             return SoundReader(track, topic, message_type, start_ns, stop_ns, report)
+        if "pair" in track.details:
+            shared = self._shared.setdefault(topic.name, {})
+            return TransformReader(track, topic, message_type, start_ns, stop_ns, report, shared)
         if "video" in track.details:
             from ingest.sources.bag_video import VideoReader
 
@@ -206,6 +220,8 @@ class BagSource:
     def decoder(self, track: Track) -> Decoder:
         """See `Source`."""
         message_type = self._type(track)
+        if "pair" in track.details:
+            return TransformRows()
         if "video" in track.details:
             from ingest.sources.bag_video import video_decoder
 

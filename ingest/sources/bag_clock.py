@@ -225,12 +225,16 @@ class TopicClock:
 
     def see(self, log_ns: int, data: bytes | memoryview) -> int:
         """Take in a message; return its header stamp, 0 where there is none."""
-        self._log_batch.append(log_ns)
         header_ns = self._header_of(data) if self._header_of else 0
+        self.see_stamps(log_ns, header_ns)
+        return header_ns
+
+    def see_stamps(self, log_ns: int, header_ns: int) -> None:
+        """Take in a message by its stamps; a header of 0 is none."""
+        self._log_batch.append(log_ns)
         self._header_batch.append(header_ns)
         if len(self._log_batch) == BATCH:
             self._flush()
-        return header_ns
 
     def see_many(self, log: np.ndarray, header: np.ndarray) -> None:
         """Take in messages that come together: their stamps, int64 [N], N > 0; headers 0 where there are

@@ -10,6 +10,7 @@ from pathlib import Path
 from ingest.errors import CannotOpen
 from ingest.sources import mcap, rosbag1, rosbag2
 from ingest.sources.bag_storage import Storage
+from ingest.sources.packed_bag import is_packed, open_packed
 
 METADATA = "metadata.yaml"
 ENDINGS = (".bag", ".mcap", ".db3")
@@ -62,22 +63,22 @@ def open_storage(path: Path) -> Storage:
         return mcap.Mcap(path)
     if head.startswith(rosbag2.MAGIC):
         return rosbag2.Rosbag2Sqlite(path)
-    raise CannotOpen(_refusal(path, head))
+    if is_packed(head):
+        return open_packed(path, _open_plain)
+    raise CannotOpen(_refusal(head))
 
 
-def _refusal(path: Path, head: bytes) -> str:
+def _open_plain(path: Path) -> Storage:
+    with path.open("rb") as file:
+        if is_packed(file.read(16)):
+            raise CannotOpen("the bag is packed twice; unpack it once")
+    return open_storage(path)
+
+
+def _refusal(head: bytes) -> str:
     """Return why a file is no bag that we read, and what to do."""
-    name = path.name.lower()
     if not head:
         return "the file is empty"
-    for ending, command in (
-        (".zstd", "zstd -d"),
-        (".zst", "zstd -d"),
-        (".gz", "gunzip"),
-        (".bz2", "bunzip2"),
-    ):
-        if name.endswith(ending):
-            return f"the bag is packed as a whole file, which is not read yet; unpack it with `{command}`"
     if head.startswith(b"#ROSBAG V1"):
         return "a ROS bag of format 1, of before 2010; `rosbag fix` makes one of format 2.0 of it"
     if not any(head):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from ingest.decoders.calibration import CALIBRATION_TYPES, calibration_of
 from ingest.decoders.ros_mp3 import Mp3Frames
 from ingest.decoders.ros_sound import (
     AUDIO_INFO,
@@ -17,6 +20,7 @@ from ingest.decoders.ros_sound import (
     sound_format,
     sound_in,
 )
+from ingest.decoders.transforms import is_transforms
 from ingest.decoders.well_known import RAW_AUDIO, well_known
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.recording import Incident, Report, Track
@@ -32,6 +36,7 @@ from ingest.sources.bag_plans import (
 from ingest.sources.bag_reading import may_come_together
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, ManyMessages, Message, Storage
 from ingest.sources.bag_topics import Topic, info_topics, is_sound, is_video, left_out
+from ingest.sources.bag_transforms import TransformPlan
 from ingest.sources.bag_types import AnyType, find_type
 
 RECOGNITION_MESSAGES = 64
@@ -44,6 +49,8 @@ class Probed(NamedTuple):
     tracks: tuple[Track, ...]
     incidents: tuple[Incident, ...]
     message_count: int
+    calibrations: Mapping[str, Mapping[str, Any]]
+    """By topic: the first calibration of each camera."""
 
 
 def probe_bag(
@@ -86,7 +93,23 @@ def probe_bag(
         incidents.append(Incident("note", "the bag has no messages"))
     elif silent:
         remarks.append(Incident("note", f"topics without messages: {', '.join(silent)}"))
-    return Probed(tuple(tracks), (*incidents, *remarks), count)
+    calibrations = _calibrations(storage, topics, plans, report)
+    return Probed(tuple(tracks), (*incidents, *remarks), count, calibrations)
+
+
+def _calibrations(
+    storage: Storage, topics: Sequence[Topic], plans: Mapping[str, TopicPlan | LeftOut], report: Report
+) -> dict[str, dict[str, Any]]:
+    found = {}
+    for topic in topics:
+        plan = plans.get(topic.name)
+        if well_known(topic.channel.type_name) not in CALIBRATION_TYPES or not isinstance(plan, TopicPlan):
+            continue
+        first = storage.first_from(topic.numbers, MIN_NS, report)
+        if first is not None:
+            with suppress(CannotDecode):
+                found[topic.channel.topic] = calibration_of(plan.type.deserialize(first.data))
+    return found
 
 
 def finished(plans: Sequence[TopicPlan | LeftOut]) -> tuple[list[Track], list[Incident]]:
@@ -98,7 +121,14 @@ def finished(plans: Sequence[TopicPlan | LeftOut]) -> tuple[list[Track], list[In
         for index, plan in enumerate(plans):
             if isinstance(plan, TextPlan) == texts:
                 results[index] = plan.finish(stop_ns)
-    tracks = [track for _, track in sorted(results.items()) if isinstance(track, Track)]
+    tracks = []
+    for index, found in sorted(results.items()):
+        plan = plans[index]
+        pairs = plan.tracks() if isinstance(plan, TransformPlan) else []
+        if pairs:
+            results[index] = pairs[0]
+        tracks += pairs or ([found] if isinstance(found, Track) else [])
+    tracks = _with_free_names(tracks)
     stop_ns = max((track.stop_ns for track in tracks), default=0)
     tracks = [replace(track, stop_ns=stop_ns) if track.medium == "text" else track for track in tracks]
     remarks = [result for _, result in sorted(results.items()) if isinstance(result, Incident)]
@@ -111,6 +141,20 @@ def finished(plans: Sequence[TopicPlan | LeftOut]) -> tuple[list[Track], list[In
     if arrays:
         remarks.append(Incident("note", f"fields that are no columns are left out: {'; '.join(arrays)}"))
     return tracks, remarks
+
+
+def _with_free_names(tracks: list[Track]) -> list[Track]:
+    """Return tracks whose names all differ: of equal ones, the later end in 6 hex of topic and pair."""
+    taken: set[str] = set()
+    free = []
+    for track in tracks:
+        if track.name in taken:
+            title = f"{track.topic} {track.details.get('pair', '')}"
+            mark = hashlib.sha256(title.encode()).hexdigest()[:6]
+            track = replace(track, name=f"{track.name[:33]}_{mark}")
+        taken.add(track.name)
+        free.append(track)
+    return free
 
 
 class Planner:
@@ -151,6 +195,8 @@ class Planner:
         if is_sound(topic.channel.type_name):
             sound = self._sound_format(topic, message_type, first)
             return SoundPlan(topic, message_type, sound) if sound else UnknownSoundPlan(topic, message_type)
+        if is_transforms(topic.channel.type_name):
+            return TransformPlan(topic, message_type)
         if is_video(topic.channel.type_name):
             from ingest.sources.bag_video import VideoPlan
 

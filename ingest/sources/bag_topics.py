@@ -33,11 +33,7 @@ UNREAD_VIDEO_TYPES = ("theora_image_transport/msg/Packet",)
 OTHER_TYPES = {
     "sensor_msgs/msg/PointCloud2": "point clouds",
     "sensor_msgs/msg/PointCloud": "point clouds",
-    "tf2_msgs/msg/TFMessage": "transforms",
-    "tf/msg/tfMessage": "transforms",
     "foxglove/PointCloud": "point clouds",
-    "foxglove/FrameTransform": "transforms",
-    "foxglove/FrameTransforms": "transforms",
     "foxglove/Grid": "grids",
     "foxglove/VoxelGrid": "grids",
     "foxglove/SceneUpdate": "drawings",
