@@ -74,6 +74,8 @@ def why_not_exact(path: Path, track: Track, name: str, video_streams: int) -> st
         name: any of `DECODERS` but the reference.
         video_streams: how many picture tracks the file has.
     """
+    if track.details["counted"] or track.details["delay"] is not None:
+        return "the container stores no presentation stamps"
     index = read_index(path, track.details["stream"])
     if name == "nvdec":
         from ingest.decoders.backends.nvdec_pictures import why_not_on_gpu
@@ -95,7 +97,8 @@ def why_not_exact(path: Path, track: Track, name: str, video_streams: int) -> st
         if count is not None and count != len(index):
             return f"it finds {count} frames where the container has {len(index)}"
         places = _trial_places(len(index), reader.abilities.seeks)
-    return _why_other_pictures(path, track, name, index.times_ns[places].tolist())
+    times_ns = index.times_ns[places]
+    return _why_other_pictures(path, track, name, times_ns[times_ns >= track.start_ns].tolist())
 
 
 def _why_no_table(track: Track, index: PictureIndex) -> str:
@@ -113,7 +116,7 @@ def _why_no_table(track: Track, index: PictureIndex) -> str:
 
 def _trial_places(count: int, seeks: bool) -> list[int]:
     places = set(range(min(count, TRIAL_PICTURES)))
-    if seeks:
+    if seeks and count:
         places |= {count * quarter // 4 for quarter in (1, 2, 3)}
     return sorted(places)
 
@@ -123,10 +126,17 @@ def _why_other_pictures(path: Path, track: Track, name: str, times_ns: list[int]
         theirs = pictures_at(path, decoded_by(track, name), times_ns)
     except (CannotDecode, CannotOpen) as error:
         return str(error)
-    for time_ns, reference in pictures_at(path, decoded_by(track, "av"), times_ns).items():
-        if time_ns not in theirs:
-            return f"it gives no picture for {time_ns / 1e9:.3f} s"
-        nearness = psnr_db(theirs[time_ns], reference)
+    try:
+        reference = pictures_at(path, decoded_by(track, "av"), times_ns)
+    except CannotDecode as error:
+        return f"it can't be compared, since not even av decodes all that is compared ({error})"
+    if not reference:
+        return "there is nothing to compare it by"
+    for time_ns in times_ns:
+        if time_ns not in theirs or time_ns not in reference:
+            who = "it" if time_ns not in theirs else "av"
+            return f"{who} gives no picture for {time_ns / 1e9:.3f} s"
+        nearness = psnr_db(theirs[time_ns], reference[time_ns])
         if nearness < LEAST_PSNR_DB:
             near = f"{nearness:.1f} dB where {LEAST_PSNR_DB:g} dB is the least"
             return f"its picture at {time_ns / 1e9:.3f} s is not the reference's ({near})"
