@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ingest.decoders.backends import reader_class
+from ingest.decoders.backends import BY_PLACE, reader_class
 from ingest.decoders.backends.frame_reader import why_not
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import arrange, fit
@@ -30,6 +30,7 @@ LEAST_PSNR_DB = 36.0
 by how colours are interpolated between the pixels that store them."""
 EQUAL_DB = 100.0
 """What stands for the PSNR of pictures that do not differ at all."""
+DAMAGED = "the recording is damaged, and it fills in what is lost without saying so"
 TRIAL_PICTURES = 8
 """So many pictures at the beginning are compared."""
 TRIAL_SIZE = 256
@@ -52,12 +53,18 @@ def with_decoder(recording: Recording, path: Path, name: str) -> Recording:
     for track in recording.tracks:
         chosen = "av"
         if track in pictures and name != "av":
-            reason = why_not_exact(path, track, name, len(pictures))
+            damaged = name in BY_PLACE and _is_damaged(recording, track)
+            reason = DAMAGED if damaged else why_not_exact(path, track, name, len(pictures))
             chosen = "av" if reason else name
             if reason:
                 notes.append(Incident("note", f"{name} can't be used: {reason}; decoded by av", track.name))
         tracks.append(decoded_by(track, chosen) if track in pictures else track)
     return replace(recording, tracks=tuple(tracks), incidents=(*recording.incidents, *notes))
+
+
+def _is_damaged(recording: Recording, track: Track) -> bool:
+    lost = (incident.track for incident in recording.incidents if incident.severity == "failure")
+    return any(name in ("", track.name) for name in lost)
 
 
 def decoded_by(track: Track, name: str) -> Track:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -301,6 +301,20 @@ def test_what_the_reference_cannot_decode_is_not_compared(
     assert (
         why_not_exact(card_mp4, recording.track("video"), "opencv", 1) == "there is nothing to compare it by"
     )
+
+
+@pytest.mark.parametrize(("severity", "track", "chosen"), [
+    ("failure", "", "av"), ("failure", "video", "av"), ("failure", "audio", "opencv"), ("note", "video", "opencv"),
+])  # fmt: skip
+def test_damaged_recordings_are_left_to_the_reference(
+    card_mp4: Path, severity: Any, track: str, chosen: str
+) -> None:
+    """Other libraries fill in what is lost and do not tell: they are not asked where damage is known."""
+    recording = probed(card_mp4)
+    recording = replace(recording, incidents=(Incident(severity, "a hole", track),))
+    found = with_decoder(recording, card_mp4, "opencv")
+    assert found.track("video").details["decoder"] == chosen
+    assert len(found.incidents) == (2 if chosen == "av" else 1)
 
 
 def test_the_reference_is_never_tried_against_itself(card_mp4: Path, faked: Callable[[str], None]) -> None:
