@@ -303,9 +303,15 @@ def test_what_the_reference_cannot_decode_is_not_compared(
     )
 
 
-@pytest.mark.parametrize(("severity", "track", "chosen"), [
-    ("failure", "", "av"), ("failure", "video", "av"), ("failure", "audio", "opencv"), ("note", "video", "opencv"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("severity", "track", "chosen"),
+    [
+        ("failure", "", "av"),
+        ("failure", "video", "av"),
+        ("failure", "audio", "opencv"),
+        ("note", "video", "opencv"),
+    ],
+)
 def test_damaged_recordings_are_left_to_the_reference(
     card_mp4: Path, severity: Any, track: str, chosen: str
 ) -> None:
