@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingest.clips import Sampling, Wish, read_clips, windows_of
+    from ingest.comparing import compare_decoders
     from ingest.configuration import Settings
+    from ingest.decoder_trial import with_decoder
     from ingest.discovery import Candidate, Walk, find_recordings
     from ingest.errors import CannotDecode, CannotOpen, ConfigurationChanged, IngestError, WrongUse
     from ingest.opening import open_recording
@@ -52,6 +54,7 @@ __all__ = [
     "Window",
     "Wish",
     "WrongUse",
+    "compare_decoders",
     "dry_run",
     "find_recordings",
     "open_recording",
@@ -60,12 +63,15 @@ __all__ = [
     "reconstruct_sample",
     "shard_recordings",
     "windows_of",
+    "with_decoder",
     "write_reconstruction",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Sampling", "Wish", "read_clips", "windows_of"), "clips"),
     "Settings": "configuration",
+    "compare_decoders": "comparing",
+    "with_decoder": "decoder_trial",
     "TrackMap": "track_map",
     **dict.fromkeys(("Candidate", "Walk", "find_recordings"), "discovery"),
     "open_recording": "opening",

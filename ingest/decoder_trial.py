@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ingest.decoders.backends import reader_class
+from ingest.decoders.backends import BY_PLACE, reader_class
 from ingest.decoders.backends.frame_reader import why_not
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import arrange, fit
@@ -30,6 +30,7 @@ LEAST_PSNR_DB = 36.0
 by how colours are interpolated between the pixels that store them."""
 EQUAL_DB = 100.0
 """What stands for the PSNR of pictures that do not differ at all."""
+DAMAGED = "the recording is damaged, and it fills in what is lost without saying so"
 TRIAL_PICTURES = 8
 """So many pictures at the beginning are compared."""
 TRIAL_SIZE = 256
@@ -52,12 +53,18 @@ def with_decoder(recording: Recording, path: Path, name: str) -> Recording:
     for track in recording.tracks:
         chosen = "av"
         if track in pictures and name != "av":
-            reason = why_not_exact(path, track, name, len(pictures))
+            damaged = name in BY_PLACE and _is_damaged(recording, track)
+            reason = DAMAGED if damaged else why_not_exact(path, track, name, len(pictures))
             chosen = "av" if reason else name
             if reason:
                 notes.append(Incident("note", f"{name} can't be used: {reason}; decoded by av", track.name))
         tracks.append(decoded_by(track, chosen) if track in pictures else track)
     return replace(recording, tracks=tuple(tracks), incidents=(*recording.incidents, *notes))
+
+
+def _is_damaged(recording: Recording, track: Track) -> bool:
+    lost = (incident.track for incident in recording.incidents if incident.severity == "failure")
+    return any(name in ("", track.name) for name in lost)
 
 
 def decoded_by(track: Track, name: str) -> Track:
@@ -74,6 +81,8 @@ def why_not_exact(path: Path, track: Track, name: str, video_streams: int) -> st
         name: any of `DECODERS` but the reference.
         video_streams: how many picture tracks the file has.
     """
+    if track.details["counted"] or track.details["delay"] is not None:
+        return "the container stores no presentation stamps"
     index = read_index(path, track.details["stream"])
     if name == "nvdec":
         from ingest.decoders.backends.nvdec_pictures import why_not_on_gpu
@@ -95,7 +104,8 @@ def why_not_exact(path: Path, track: Track, name: str, video_streams: int) -> st
         if count is not None and count != len(index):
             return f"it finds {count} frames where the container has {len(index)}"
         places = _trial_places(len(index), reader.abilities.seeks)
-    return _why_other_pictures(path, track, name, index.times_ns[places].tolist())
+    times_ns = index.times_ns[places]
+    return _why_other_pictures(path, track, name, times_ns[times_ns >= track.start_ns].tolist())
 
 
 def _why_no_table(track: Track, index: PictureIndex) -> str:
@@ -113,7 +123,7 @@ def _why_no_table(track: Track, index: PictureIndex) -> str:
 
 def _trial_places(count: int, seeks: bool) -> list[int]:
     places = set(range(min(count, TRIAL_PICTURES)))
-    if seeks:
+    if seeks and count:
         places |= {count * quarter // 4 for quarter in (1, 2, 3)}
     return sorted(places)
 
@@ -123,10 +133,17 @@ def _why_other_pictures(path: Path, track: Track, name: str, times_ns: list[int]
         theirs = pictures_at(path, decoded_by(track, name), times_ns)
     except (CannotDecode, CannotOpen) as error:
         return str(error)
-    for time_ns, reference in pictures_at(path, decoded_by(track, "av"), times_ns).items():
-        if time_ns not in theirs:
-            return f"it gives no picture for {time_ns / 1e9:.3f} s"
-        nearness = psnr_db(theirs[time_ns], reference)
+    try:
+        reference = pictures_at(path, decoded_by(track, "av"), times_ns)
+    except CannotDecode as error:
+        return f"it can't be compared, since not even av decodes all that is compared ({error})"
+    if not reference:
+        return "there is nothing to compare it by"
+    for time_ns in times_ns:
+        if time_ns not in theirs or time_ns not in reference:
+            who = "it" if time_ns not in theirs else "av"
+            return f"{who} gives no picture for {time_ns / 1e9:.3f} s"
+        nearness = psnr_db(theirs[time_ns], reference[time_ns])
         if nearness < LEAST_PSNR_DB:
             near = f"{nearness:.1f} dB where {LEAST_PSNR_DB:g} dB is the least"
             return f"its picture at {time_ns / 1e9:.3f} s is not the reference's ({near})"

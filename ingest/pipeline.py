@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.configuration import Configuration, Settings, resolve
+from ingest.decoders.backends import versions_behind
 from ingest.discovery import Candidate, Walk, find_recordings
 from ingest.engine.local import Engine, Job, Outcome
 from ingest.errors import IngestError, WrongUse
@@ -207,7 +208,10 @@ def _plan(
             "fifth": metadata.version("fifth"),
             "configuration": dict(configuration.data),
             "configuration_digest": configuration.digest,
-            "versions": {name: _version(name) for name in (*VERSIONED, *_decoder_package(configuration))},
+            "versions": {
+                **{name: _version(name) for name in VERSIONED},
+                **versions_behind(configuration.data["decoder"]),
+            },
         }
         try:
             folder.write_plan_part(_until_failure(itertools.chain([head, first], lines), choice.strict))
@@ -229,12 +233,6 @@ def _until_failure(lines: Iterator[Line], strict: bool) -> Iterator[Line]:
         if strict and line["kind"] == "failure":
             raise _StrictStop(f"{line['recording']}: {line['cause']}")
         yield line
-
-
-def _decoder_package(configuration: Configuration) -> tuple[str, ...]:
-    """Return the distribution of a decoder that is not among those of every dataset."""
-    decoder = configuration.data["decoder"]
-    return (decoder,) if decoder in ("decord", "torchcodec") else ()
 
 
 def _version(name: str) -> str:

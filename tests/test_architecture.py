@@ -22,7 +22,7 @@ BRIDGE = {
 }  # fmt: skip
 """The modules of ingest that bring all three packages together: `pipeline` and `cli`, and what they are
 split into. A new name in this list is a decision about the architecture."""
-HEAVY = ("torch", "av", "cv2", "rosbags", "decord", "webdataset", "datasets", "transformers")
+HEAVY = ("torch", "av", "cv2", "rosbags", "decord", "torchcodec", "webdataset", "datasets", "transformers")
 TOP_LEVEL = {
     "ingest", "encoders", "shards", "tests", "examples", "pyproject.toml",
     "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "constraints.txt", ".ci", ".gitignore",

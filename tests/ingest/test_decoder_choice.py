@@ -15,7 +15,7 @@ from ingest import decoder_choice
 from ingest.cli import main
 from ingest.configuration import Settings, resolve
 from ingest.decoder_choice import resolve_decoder
-from ingest.decoders.backends import DECODERS, version_of, why_missing
+from ingest.decoders.backends import DECODERS, version_of, versions_behind, why_missing
 from ingest.errors import ConfigurationChanged, WrongUse
 from ingest.pipeline import shard_recordings
 from shards import open_dataset
@@ -62,6 +62,15 @@ def test_what_is_missing_is_said() -> None:
         "PyAV has no CUDA",
     )
     assert not why_missing("nvdec") or any(part in why_missing("nvdec") for part in parts)
+
+
+def test_the_versions_behind_a_decoder_are_known() -> None:
+    """Torchcodec takes the machine's FFmpeg: which one, decides about its frames."""
+    assert versions_behind("av") == versions_behind("opencv") == {}
+    for name, keys in (("decord", ["decord"]), ("torchcodec", ["ffmpeg", "torchcodec"])):
+        if not why_missing(name):
+            assert sorted(versions_behind(name)) == keys
+            assert all(version[0].isdigit() for version in versions_behind(name).values())
 
 
 def test_the_decoder_stands_in_the_configuration() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from ingest.clips import Sampling, Wish, read_clips
 from ingest.decoder_trial import LEAST_PSNR_DB, decoded_by, psnr_db, why_not_exact, with_decoder
 from ingest.decoders.backends import BY_PLACE, DECODERS, why_missing
 from ingest.decoders.backends.frame_reader import Abilities, PlacedFrame
+from ingest.errors import CannotDecode
 from ingest.recording import Incident, Recording, Track
 from ingest.sampling.clip import PictureClip, Window
 from ingest.sources import placed_pictures
@@ -118,7 +120,8 @@ def decoder(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     missing = why_missing(name)
     if missing:
-        pytest.skip(f"{name}: {missing}")
+        must_be_there = name == "nvdec" and os.environ.get("FIFTH_GPU")
+        (pytest.fail if must_be_there else pytest.skip)(f"{name}: {missing}")
     return name
 
 
@@ -279,6 +282,47 @@ def test_what_a_library_does_wrong_at_once_is_a_refusal(
     track = probed(card_mp4).track("video")
     faked(wrong)
     assert re.fullmatch(reason, why_not_exact(card_mp4, track, "opencv", 1))
+
+
+def test_what_the_reference_cannot_decode_is_not_compared(
+    card_mp4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose beginning is damaged is left to the reference, which tells of it; nothing is raised."""
+    recording = probed(card_mp4)
+    real = decoder_trial.pictures_at
+
+    def damaged(path: Path, track: Track, times_ns: Any) -> Any:
+        if track.details["decoder"] == "av":
+            raise CannotDecode("a packet does not decode")
+        return real(path, track, times_ns)
+
+    monkeypatch.setattr(decoder_trial, "pictures_at", damaged)
+    said = why_not_exact(card_mp4, recording.track("video"), "opencv", 1)
+    assert said.startswith("it can't be compared, since not even av decodes all that is compared")
+    monkeypatch.setattr(decoder_trial, "pictures_at", lambda *_: {})
+    assert (
+        why_not_exact(card_mp4, recording.track("video"), "opencv", 1) == "there is nothing to compare it by"
+    )
+
+
+@pytest.mark.parametrize(
+    ("severity", "track", "chosen"),
+    [
+        ("failure", "", "av"),
+        ("failure", "video", "av"),
+        ("failure", "audio", "opencv"),
+        ("note", "video", "opencv"),
+    ],
+)
+def test_damaged_recordings_are_left_to_the_reference(
+    card_mp4: Path, severity: Any, track: str, chosen: str
+) -> None:
+    """Other libraries fill in what is lost and do not tell: they are not asked where damage is known."""
+    recording = probed(card_mp4)
+    recording = replace(recording, incidents=(Incident(severity, "a hole", track),))
+    found = with_decoder(recording, card_mp4, "opencv")
+    assert found.track("video").details["decoder"] == chosen
+    assert len(found.incidents) == (2 if chosen == "av" else 1)
 
 
 def test_the_reference_is_never_tried_against_itself(card_mp4: Path, faked: Callable[[str], None]) -> None:

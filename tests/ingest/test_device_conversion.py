@@ -6,6 +6,7 @@ there is one.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -280,8 +281,9 @@ def test_the_gpus_decoder_is_tried_like_the_others(card_mp4: Path, monkeypatch: 
 @pytest.mark.gpu
 def test_a_gpu_decodes_and_keeps_the_frames(card_mp4: Path) -> None:
     """Tensors on the device, near to the reference, nothing copied through the host."""
-    if why_missing("nvdec"):
-        pytest.skip(why_missing("nvdec"))
+    missing = why_missing("nvdec")
+    if missing:
+        (pytest.fail if os.environ.get("FIFTH_GPU") else pytest.skip)(missing)
     with VideoFile(card_mp4) as source:
         track = decoded_by(source.probe().track("video"), "nvdec")
         sampling, told = Sampling(fps=Fraction(8), size=64), list[Any]()

@@ -24,17 +24,15 @@ from ingest.recording import Decoder, Track
 from ingest.sources.video_file import VideoFile
 from ingest.timing import pts_to_ns
 
-EXACT = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg1video", "mpeg2video", "theora", "h263", "mjpeg"}
-"""Codecs of which every frame must be the same. The standard says so of the first five; of the others both
-FFmpegs happen to have the same arithmetic."""
+EXACT = {"h264", "hevc", "vp8", "vp9", "av1", "theora"}
+"""Codecs whose standard fixes every level of every frame."""
 NEAR_DB = 50.0
-"""Of all others (MPEG-4 part 2, whose inverse transform is not fixed)."""
+"""Of all others, whose inverse transform may be rounded in several ways: MPEG-1, 2 and 4, H.263, Motion JPEG.
+Seen with FFmpeg 5.1 against 8: they are the same too, but for 41 of 96 frames of one MPEG-4 file."""
 OTHER_STAMPS = {
     "count.h264": "it has no stamps: both sides count, the command in ticks of its own",
     "test.avi": "AVI stores no presentation stamps: ours follow the order in which frames are shown",
 }
-FEW, MANY = 4, 100
-"""Frames of a file that are compared, quickly and thoroughly; of pictures above 3 megapixels fewer."""
 
 pytestmark = [
     pytest.mark.media,
@@ -124,35 +122,43 @@ def compared(path: Path, track: Track, count: int) -> str:
     return "" if nearest >= NEAR_DB else f"{len(differing)} frames differ, by up to {nearest:.1f} dB"
 
 
-def compare_all(media: Path, frames: int) -> tuple[dict[str, str], int]:
-    """Compare every video file; return what differs by file and track, and how many were the same."""
+def compare_all(media: Path, frames: int, large_frames: int) -> tuple[dict[str, str], int]:
+    """Compare every video file; return what differs by file and track, and how many were the same.
+
+    Args:
+        media: the folder of real recordings.
+        frames: so many of each track.
+        large_frames: so many where pictures have more than 3 megapixels.
+    """
     differing: dict[str, str] = {}
     same = 0
     for path in sorted((media / "video").iterdir()):
         with VideoFile(path) as source:
             tracks = [track for track in source.probe().tracks if track.medium == "pictures"]
         for track in tracks:
-            if f" {track.codec} " not in decoders_of_the_command():
-                continue  # an older FFmpeg than ours may lack a codec (VVC)
             large = track.width * track.height > 3_000_000
-            said = compared(path, track, max(2, frames // 20) if large else frames)
+            if f" {track.codec} " not in decoders_of_the_command() or (large and not large_frames):
+                continue  # an older FFmpeg than ours may lack a codec (VVC)
+            said = compared(path, track, large_frames if large else frames)
             same += not said
             differing |= {f"{path.name} {track.name}": said} if said else {}
     return differing, same
 
 
-def test_the_first_frames_of_every_real_file_are_ffmpegs(media: Path) -> None:
-    """The same planes at the same time, whatever codec, container, depth, edit list or start."""
-    differing, same = compare_all(media, FEW)
+def test_the_first_frames_of_real_files_are_ffmpegs(media: Path) -> None:
+    """The same planes at the same time, whatever codec, container, depth, edit list or start; the largest
+    are left to the test below.
+    """
+    differing, same = compare_all(media, frames=4, large_frames=0)
     assert differing == {}
-    assert same >= 85
+    assert same >= 80
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_many_frames_of_every_real_file_are_ffmpegs(media: Path) -> None:
     """Four seconds of most files, with several groups of pictures."""
-    differing, same = compare_all(media, MANY)
+    differing, same = compare_all(media, frames=100, large_frames=5)
     assert differing == {}
     assert same >= 85
 

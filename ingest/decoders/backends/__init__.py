@@ -50,6 +50,17 @@ def version_of(name: str) -> str:
     return ""
 
 
+def versions_behind(name: str) -> dict[str, str]:
+    """Return the versions that a backend's frames depend on, beside those of every dataset: by name."""
+    if name not in ("decord", "torchcodec"):
+        return {}
+    found = {name: version_of(name)}
+    if name == "torchcodec":  # it takes the machine's FFmpeg, and says which only in its core
+        core = import_module("torchcodec._core")
+        found["ffmpeg"] = str(core.get_ffmpeg_library_versions()["ffmpeg_version"])
+    return found
+
+
 def why_missing(name: str) -> str:
     """Say why a backend can't be used on this machine, and what would help; "" if it can.
 

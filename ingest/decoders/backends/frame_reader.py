@@ -81,8 +81,6 @@ def why_not(track: Track, abilities: Abilities, hidden: int, video_streams: int)
         video_streams: how many video streams the file has.
     """
     details, colour = track.details, track.details["colour"]
-    if details["counted"] or details["delay"] is not None:
-        return "the container stores no presentation stamps"
     if details["interlaced"]:
         return "interlaced pictures may be stored as two fields, each with a stamp of its own"
     if track.pixel_format not in PLAIN_FORMATS:
