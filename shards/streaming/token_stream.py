@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from shards.errors import WrongState
 from shards.remote.options import RemoteOptions
-from shards.streaming.batch import Batch, as_tensors, send_batches_as_blocks
+from shards.streaming.batch import Batch, as_tensors, settle_in_worker
 from shards.streaming.item import StreamSample
 from shards.streaming.packing import Waste
 from shards.streaming.plan import Plan
@@ -294,7 +294,7 @@ class TokenStream(_Iterable):
     def _iterate_batches(self, start: Position, rank: Place, worker: Place) -> Iterator[Any]:
         plan, rows = self._planned(), self._rows_of(rank)
         if worker_of_process() is not None:
-            send_batches_as_blocks()
+            settle_in_worker()
         step, taken = start.first_step(worker), start.taken
         taken = tuple(plan.dealer.skip(start.step, step - start.step, taken))
         mark = worker if worker.count > 1 else None
