@@ -43,8 +43,10 @@ class Ring:
         self.slot_bytes = -(-batch_bytes * 5 // 4 // _PAGE) * _PAGE
         self.slots = min(_SLOTS, _RING_BYTES // self.slot_bytes)
         self.key: RingKey = (os.getpid(), next(_numbers))
-        self.memory = torch.zeros(_PAGE + self.slots * self.slot_bytes, dtype=torch.uint8)
-        self.memory.share_memory_()  # type: ignore[no-untyped-call]
+        # as torch's own `default_collate` makes it: zeros, and pages only when they are written to
+        size_bytes = _PAGE + self.slots * self.slot_bytes
+        storage = torch.UntypedStorage._new_shared(size_bytes)  # type: ignore[no-untyped-call]
+        self.memory = torch.empty(0, dtype=torch.uint8).set_(storage)
         self.first = _PAGE
         """Where the first slot begins; flags stand before it."""
         self.sent = False

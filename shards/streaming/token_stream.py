@@ -279,8 +279,10 @@ class TokenStream(_Iterable):
     # iteration
 
     def __iter__(self) -> Iterator[Any]:
-        rank, worker = self._rank_now(), worker_of_process() or Place(0, 1)
-        start = self._start
+        worker = worker_of_process() or Place(0, 1)
+        if worker_of_process() is not None:
+            settle_in_worker()
+        rank, start = self._rank_now(), self._start
         if start.worker is not None and start.worker != worker:
             raise WrongState(
                 f"the state is that of worker {start.worker.number} of {start.worker.count}, not of a whole "
@@ -293,8 +295,6 @@ class TokenStream(_Iterable):
 
     def _iterate_batches(self, start: Position, rank: Place, worker: Place) -> Iterator[Any]:
         plan, rows = self._planned(), self._rows_of(rank)
-        if worker_of_process() is not None:
-            settle_in_worker()
         step, taken = start.first_step(worker), start.taken
         taken = tuple(plan.dealer.skip(start.step, step - start.step, taken))
         mark = worker if worker.count > 1 else None

@@ -11,6 +11,7 @@ turns; a loader is read for at most `--seconds`. PEERS is a Python that has the 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -84,6 +85,7 @@ def measure(name: str, load: Load, workers: int, parent: Path, seconds: float) -
     folder = make(kind.form, parent, load)
     begin = time.perf_counter()
     variant = kind(folder, load.codes, load.samples, workers)
+    gc.freeze()  # for all alike: else a collection at some moment copies what the workers share
     imported = time.perf_counter()
     iterator = iter(variant.batches())
     tokens = variant.tokens_of(next(iterator))
