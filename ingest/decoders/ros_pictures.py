@@ -63,10 +63,11 @@ class RosPicture:
         """
         seen = region or Region(0, 0, self.width, self.height)
         shrink = _shrink(self.message, seen, width, height)
-        rgb = _rgb(self.message, shrink)
+        pixels, is_bgr = _pixels(self.message, shrink)
         left, top = seen.left // shrink, seen.top // shrink
-        rgb = rgb[top : top + seen.height // shrink, left : left + seen.width // shrink]
-        return scaled(rgb, width, height, nearest=is_depth(self.message))
+        pixels = pixels[top : top + seen.height // shrink, left : left + seen.width // shrink]
+        small = scaled(pixels, width, height, nearest=is_depth(self.message))
+        return np.ascontiguousarray(small[:, :, ::-1]) if is_bgr else small  # few pixels by now
 
 
 class RosPictures:
@@ -126,9 +127,10 @@ def _shrink(message: Any, seen: Region, width: int, height: int) -> int:
     return 1
 
 
-def _rgb(message: Any, shrink: int = 1) -> np.ndarray:
+def _pixels(message: Any, shrink: int = 1) -> tuple[np.ndarray, bool]:
+    """Return uint8 [H, W, 3], and whether it is blue, green, red instead of red, green, blue."""
     if hasattr(message, "encoding"):
-        return pixels_to_rgb(
+        rgb = pixels_to_rgb(
             message.data,
             message.encoding,
             int(message.width),
@@ -136,17 +138,19 @@ def _rgb(message: Any, shrink: int = 1) -> np.ndarray:
             int(message.step),
             big_endian=bool(getattr(message, "is_bigendian", False)),  # Foxglove's is always little
         )
+        return rgb, False
     data, depth = _compressed(message)
     pixels = _unpacked(data, shrink)
     if depth and message.format.startswith("32FC1"):
-        return _grey(depth_to_8_bits(_metres(pixels, *depth), metres=True))
+        return _grey(depth_to_8_bits(_metres(pixels, *depth), metres=True)), False
     if depth or (pixels.dtype == np.uint16 and pixels.ndim == 2 and _is_depth(message.format)):
-        return _grey(depth_to_8_bits(pixels, metres=False))
+        return _grey(depth_to_8_bits(pixels, metres=False)), False
     if pixels.dtype == np.uint16:
         pixels = to_8_bits(pixels)
     if pixels.ndim == 2:
-        return _grey(pixels)
-    return np.ascontiguousarray(pixels[:, :, 2::-1])  # OpenCV gives blue, green, red [, alpha]
+        return _grey(pixels), False
+    # OpenCV gives blue, green, red [, alpha]
+    return (pixels if pixels.shape[2] == 3 else np.ascontiguousarray(pixels[:, :, :3])), True
 
 
 def _compressed(message: Any) -> tuple[np.ndarray, tuple[float, float] | None]:

@@ -1,6 +1,6 @@
 """How fast robot recordings are read, beside the readers that people use, in one run on the same files.
 
-    python tests/benchmarks/bags.py [--rounds 5] [--folder DIR] [--out bags.json]
+    python tests/benchmarks/bags.py [--rounds 5] [--folder DIR] [--out bags.json] [--peers SITE_PACKAGES]
 
     signals    an IMU at 200 Hz, MCAP: `rosbags` AnyReader with deserialisation; `mcap` with
                `mcap-ros2-support` (where installed); the page-cache read rate of the same file
@@ -187,7 +187,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--peers", type=Path, help="a site-packages folder that holds mcap-ros2-support")
     options = parser.parse_args()
+    if options.peers:
+        sys.path.append(str(options.peers))
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         found = measure(Path(folder), options.rounds)
     print(
