@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS, FPS = 20, 30
+LONG = "ten_minutes.mp4"
+"""The first clip thirty times: for sound, which takes too little time in twenty seconds."""
 SOURCES = ("video/bigbuckbunny.mp4", "driving/solidWhiteRight.mp4")
 _X264 = ("-c:v", "libx264", "-preset", "fast", "-bf", "3", "-g", "250", "-pix_fmt", "yuv420p")
 _UP = "scale=1920:1080:flags=lanczos,noise=alls=3:allf=t"
@@ -61,6 +63,9 @@ def make_inputs(media: Path, folder: Path) -> list[Path]:
                 *("-map", "0:v", "-map", "1:a", "-vf", clip.filters, "-r", str(FPS), *clip.options, *sound),
                 out=folder / name,
             )
+    if not (folder / LONG).exists():
+        again = ("-stream_loop", "29", "-i", str(folder / "h264_1080p.mp4"), "-c", "copy", "-t", "600")
+        _ffmpeg(*again, out=folder / LONG)
     return [folder / name for name in CLIPS]
 
 
