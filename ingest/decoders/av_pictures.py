@@ -35,11 +35,13 @@ class PictureDecoder:
     def __init__(self, track: Track, context: Any, time_base: Fraction) -> None:
         self._track = track
         self._time_base = time_base
+        self._times, self._over = time_base.numerator * NS, time_base.denominator
         self._context = context
         self._converter = Converter()
         self._rate = Fraction(track.declared_rate or UNSAID_RATE)
-        self._known = Fraction(track.start_ns, NS)
-        """The last time that a frame brought with it, in seconds."""
+        self._begins = Fraction(track.start_ns, NS)
+        self._stamp: int | None = None
+        """The last one that a frame brought with it."""
         self._counted = 0
         """Frames since then."""
         self._may_skip = may_skip_unreferred(context)
@@ -89,11 +91,14 @@ class PictureDecoder:
         delay = self._track.details["delay"]
         if delay is not None:  # no presentation stamps: shown in the order and at the pace of the packets
             stamp = None if frame.dts is None else frame.dts - delay
-        if stamp is not None:
-            self._known, self._counted = stamp * (frame.time_base or self._time_base), 0
-        time = self._known + self._counted / self._rate
+        if stamp is None:
+            known = self._begins if self._stamp is None else self._stamp * self._time_base
+            time_ns = pts_to_ns(1, known + self._counted / self._rate)
+        else:
+            self._stamp, self._counted = stamp, 0
+            time_ns = stamp * self._times // self._over
         self._counted += 1
-        return AvPicture(pts_to_ns(1, time), frame, self._converter)
+        return AvPicture(time_ns, frame, self._converter)
 
 
 def may_skip_unreferred(context: Any) -> bool:

@@ -65,9 +65,9 @@ def one_run(library: str, job: str, path: Path, threads: int) -> Json | None:
     return result
 
 
-def measure(job: str, path: Path, threads: int, rounds: int) -> dict[str, list[Json]]:
+def measure(job: str, path: Path, threads: int, rounds: int, only: list[str]) -> dict[str, list[Json]]:
     """Return the runs of each library, by round; the first round is not counted."""
-    libraries = [library for library, of in JOBS if of == job]
+    libraries = [library for library, of in JOBS if of == job and (not only or library in only)]
     runs: dict[str, list[Json]] = {library: [] for library in libraries}
     for turn in range(rounds + 1):
         for library in list(runs):
@@ -155,6 +155,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments.add_argument("--jobs", nargs="+", choices=list(TITLES), default=list(TITLES))
     arguments.add_argument("--clips", nargs="+", choices=list(CLIPS), default=list(CLIPS))
+    arguments.add_argument("--libraries", nargs="+", default=[], help="fewer of them (default: all)")
     arguments.add_argument("--json", type=Path)
     options = arguments.parse_args()
     if not shutil.which("ffmpeg"):
@@ -176,7 +177,7 @@ def main() -> None:
 
 def report_on(job: str, path: Path, threads: int, options: argparse.Namespace, report: Json) -> None:
     """Measure a job on a file, print the table, and add it to the report."""
-    runs = measure(job, path, threads, options.rounds)
+    runs = measure(job, path, threads, options.rounds, options.libraries)
     reference = REFERENCE.get(job, "floor")
     if not runs.get(reference):
         return
