@@ -55,10 +55,10 @@ def test_outcomes_come_as_jobs_end(tmp_path: Path) -> None:
     """The first job waits for what is made when the second one's outcome has come."""
     made = tmp_path / "made"
     jobs = [job("slow_first", number=0, until=str(made)), job("slow_first", number=1)]
-    seen = []
+    seen: list[int] = []
     with Engine(2) as engine:
         for outcome in engine.run(jobs, in_order=False):
-            seen += numbers([outcome])
+            seen += numbers(iter([outcome]))
             made.touch()
     assert seen == [1, 0]
 
