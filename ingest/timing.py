@@ -23,6 +23,22 @@ def pts_to_ns(pts: int, time_base: Fraction) -> int:
     return pts * time_base.numerator * NS // time_base.denominator
 
 
+class Ticks:
+    """Stamps of one time base in nanoseconds: `pts_to_ns` for many, as asking a fraction for its parts costs
+    more than the arithmetic.
+
+    Args:
+        time_base: the unit of the stamps, in seconds.
+    """
+
+    def __init__(self, time_base: Fraction) -> None:
+        self._times, self._over = time_base.numerator * NS, time_base.denominator
+
+    def ns(self, stamp: int) -> int:
+        """Return a stamp in nanoseconds, rounded down."""
+        return stamp * self._times // self._over
+
+
 def ns_to_pts(time_ns: int, time_base: Fraction) -> int:
     """Return the last presentation time stamp at or before a time."""
     return time_ns * time_base.denominator // (time_base.numerator * NS)

@@ -21,9 +21,7 @@ from ingest.geometry import Region
 from ingest.timing import NS
 
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-_SHRINK = Interpolation.AREA | _EXACT
-_GROW = Interpolation.BICUBIC | _EXACT
-_FULL_COLOUR = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_FULL_COLOUR = _EXACT | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 _PACKED = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "bayer", "xyz", "mono", "x2")
 """Beginnings of the names of formats that hold no luma, or not as bytes: swscale makes RGB of them."""
 
@@ -83,7 +81,7 @@ class Converter:
             return tone_mapped((red, green, blue), colour.transfer)
         return np.asarray(np.rint(np.clip(np.stack((red, green, blue), axis=2), 0, 255)), np.uint8)
 
-    def _scaled(self, frame: Any, width: int, height: int, to: str, more: Interpolation = _EXACT) -> Any:
+    def _scaled(self, frame: Any, width: int, height: int, to: str, flags: Interpolation = _EXACT) -> Any:
         shrinks = width <= frame.width and height <= frame.height
         keeps = not to.startswith("rgb")  # YUV stays as it is: neither matrix nor range changes
         full = keeps or colour_of(frame).full_range
@@ -96,7 +94,7 @@ class Converter:
             dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
-            interpolation=(_SHRINK if shrinks else _GROW) | more,
+            interpolation=(Interpolation.AREA if shrinks else Interpolation.BICUBIC) | flags,
             threads=1,
         )
 

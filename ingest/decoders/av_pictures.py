@@ -16,7 +16,7 @@ from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.errors import CannotDecode
 from ingest.geometry import Region
 from ingest.recording import Packet, Track
-from ingest.timing import NS, pts_to_ns
+from ingest.timing import NS, Ticks, pts_to_ns
 
 UNREFERRED_KNOWN = {"h264", "mpeg1video", "mpeg2video"}
 UNSAID_RATE = Fraction(25)
@@ -35,7 +35,7 @@ class PictureDecoder:
     def __init__(self, track: Track, context: Any, time_base: Fraction) -> None:
         self._track = track
         self._time_base = time_base
-        self._times, self._over = time_base.numerator * NS, time_base.denominator
+        self._ticks = Ticks(time_base)
         self._context = context
         self._converter = Converter()
         self._rate = Fraction(track.declared_rate or UNSAID_RATE)
@@ -96,7 +96,7 @@ class PictureDecoder:
             time_ns = pts_to_ns(1, known + self._counted / self._rate)
         else:
             self._stamp, self._counted = stamp, 0
-            time_ns = stamp * self._times // self._over
+            time_ns = self._ticks.ns(stamp)
         self._counted += 1
         return AvPicture(time_ns, frame, self._converter)
 

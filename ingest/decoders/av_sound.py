@@ -13,7 +13,7 @@ from ingest.decoders.av_errors import DECODING_ERRORS, words_of
 from ingest.decoders.mixing import mixed, mixing_matrix
 from ingest.errors import CannotDecode
 from ingest.recording import Packet, Sound, Track
-from ingest.timing import NS
+from ingest.timing import NS, Ticks
 
 MOST_PLANES = 8
 """PyAV reads behind the end of its list of planes where a frame has so many: such a frame must be packed
@@ -33,8 +33,8 @@ class SoundDecoder:
     def __init__(self, track: Track, context: Any, time_base: Fraction) -> None:
         self._track = track
         self._context = context
-        self._times, self._over = time_base.numerator * NS, time_base.denominator
-        self._tick_ns = self._times // self._over
+        self._ticks = Ticks(time_base)
+        self._tick_ns = self._ticks.ns(1)
         self._packer: Any = None
         self._known_ns = track.start_ns
         """The last time that a frame brought with it."""
@@ -128,7 +128,7 @@ class SoundDecoder:
         by priming and the last one by padding: a frame that begins or ends within a tick of a place in
         that row begins or ends there, wherever reading began.
         """
-        stamp_ns = pts * self._times // self._over
+        stamp_ns = self._ticks.ns(pts)
         if self._tick_ns * rate <= NS:
             return stamp_ns
         details = self._track.details

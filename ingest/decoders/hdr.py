@@ -19,7 +19,6 @@ import numpy as np
 
 PEAK_NITS = 1000.0
 WHITE_NITS = 203.0
-RULE = "1000 cd/m2 brought to 203 by BT.2390's knee on the brightest channel, BT.2020 to BT.709, gamma 2.4"
 _STEPS = 4095
 """Tables have one entry more; those of light are spaced by its square root."""
 _TO_709 = ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187))

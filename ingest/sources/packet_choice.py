@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ingest.recording import Track
-from ingest.timing import NS
+from ingest.timing import NS, Ticks
 
 REORDER_NS = NS
 """A picture whose decoding time is not known is decoded at most this long before it is shown."""
@@ -47,15 +47,13 @@ class PacketTimes:
     def __init__(self, track: Track) -> None:
         self._delay = track.details["delay"]
         self._ahead_ns = int(track.details["ahead_ns"])
-        self._times = 0
-        self._over = 0
+        self._ticks: Ticks | None = None
 
     def ns(self, stamp: int, packet: Any) -> int:
         """Return a stamp of a packet in nanoseconds, rounded down."""
-        if not self._over:
-            time_base = packet.time_base
-            self._times, self._over = time_base.numerator * NS, time_base.denominator
-        return stamp * self._times // self._over
+        if self._ticks is None:
+            self._ticks = Ticks(packet.time_base)
+        return self._ticks.ns(stamp)
 
     def begins_ns(self, packet: Any) -> int | None:
         """Return the time of a packet's own stamp; None if it has none."""

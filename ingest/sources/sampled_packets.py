@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ingest.recording import Track
-from ingest.sources.packet_choice import MOST_HELD_BYTES, Chosen, PacketTimes
+from ingest.sources.packet_choice import MOST_HELD_BYTES, Chosen, PacketTimes, must_begin_first
 
 MOST_HELD_PACKETS = 5000
 """As many packets are held back at most, however small."""
@@ -35,12 +35,7 @@ def can_choose(track: Track) -> bool:
     Otherwise everything from the keyframe before a window to its end is decoded.
     """
     details = track.details
-    return bool(
-        details["ordered"]
-        and details["delay"] is None
-        and details["keyframes_hold"]
-        and not details["counted"]
-    )
+    return bool(details["ordered"] and details["delay"] is None and not must_begin_first(track))
 
 
 class SampledPictures:

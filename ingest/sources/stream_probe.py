@@ -16,7 +16,7 @@ from ingest.decoders.colour import colour_of
 from ingest.recording import Incident, Track
 from ingest.sources.keyframe_check import KeyframeCheck
 from ingest.sources.stream_stamps import Interleaving, StreamStamps
-from ingest.timing import NS, gaps_longer_than, median_period_ns, pts_to_ns
+from ingest.timing import NS, Ticks, gaps_longer_than, median_period_ns, pts_to_ns
 
 FIRST_FRAME_PACKETS = 5000
 """So many packets are tried until a first frame must have come out."""
@@ -49,7 +49,7 @@ class StreamProbe:
         self._stream = stream
         self._has_pts = container not in WITHOUT_PTS or not self.is_video
         time_base = stream.time_base or Fraction(1, 1_000_000)
-        self._due_times, self._due_over = time_base.numerator * NS, time_base.denominator
+        self._ticks = Ticks(time_base)
         self._stamps = StreamStamps(time_base, self._has_pts)
         self._clears = stream.codec_context.name == "mov_text"
         self._late_ns = 0
@@ -70,7 +70,7 @@ class StreamProbe:
         self._last = packet
         dts = packet.dts
         if dts is not None:
-            late_ns = order.late_ns(dts * self._due_times // self._due_over)
+            late_ns = order.late_ns(self._ticks.ns(dts))
             if late_ns > self._late_ns:
                 self._late_ns = late_ns
         if self._tries:

@@ -162,11 +162,6 @@ class Selection:
         tracks = self.choice.tracks
         return layout.tracks if tracks is None else tuple(t for t in layout.tracks if t in tracks)
 
-    @property
-    def first_item(self) -> IntArray:
-        """int64 [shards + 1]: number of the first item that begins in each shard."""
-        return np.concatenate([[0], np.cumsum(self.counts)])
-
     def rows(self, items: IntArray) -> IntArray:
         """Return the number of each item's first row; rows are numbered through all shards."""
         if self._items is None:

@@ -29,6 +29,7 @@ from typing import Any
 
 from decode_inputs import CLIPS, LONG, make_inputs
 from decode_jobs import JOBS
+from machine import processor
 
 Json = dict[str, Any]
 REFERENCE = {"random": "decord", "sound": "torchcodec"}
@@ -141,10 +142,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return f"{processor()}, {os.cpu_count()} cores, {platform.system()}"
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from load_data import Load, make
 from load_variants import BATCH, OURS, VARIANTS
+from machine import processor
 
 Json = dict[str, Any]
 LOADS = {load.name: load for load in (Load("small", 1024, 100_000), Load("large", 16_384, 12_500))}
@@ -182,10 +183,8 @@ def print_goals(rounds: dict[str, list[Json]], workers: int) -> None:
 
 
 def machine() -> Json:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": models[0] if models else platform.processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),

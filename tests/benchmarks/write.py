@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import webdataset
+from machine import processor
 
 from shards import ShardWriter, sample_key
 
@@ -113,14 +114,6 @@ def measure(load: Load, rounds: int, parent: Path) -> dict[str, list[tuple[float
                 seconds[name].append((time.perf_counter() - clock, time.process_time() - cpu))
             shutil.rmtree(folder)
     return seconds
-
-
-def processor() -> str:
-    """Return the processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 def print_table(load: Load, seconds: dict[str, list[tuple[float, float]]]) -> None:
