@@ -20,6 +20,7 @@ from torch import Tensor
 
 from encoders.encoder import Encoder
 from encoders.errors import NotFitted, WrongInput
+from encoders.launcher import Launched, Launcher
 from encoders.spec import InputSpec
 from encoders.tokens import ClipTokens, TokenArray
 
@@ -29,8 +30,8 @@ Tag = TypeVar("Tag", bound=Hashable)
 class ClipEncoder(Generic[Tag]):
     """Encodes many clips, filling every launch with rows of as many of them as it takes.
 
-    Clips come out in the order in which they went in. Held at any time: one launch, and the tokens of
-    clips that wait for their last rows or for a clip before them.
+    Clips come out in the order in which they went in. Held at any time: one launch (on a GPU three), and
+    the tokens of clips that wait for their last rows or for a clip before them.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -39,10 +40,12 @@ class ClipEncoder(Generic[Tag]):
                 f"{encoder.spec.encoder} must be fitted before it encodes: call .fit(samples) first"
             )
         self.encoder = encoder
+        self._launcher = Launcher(encoder)
         self._launch: Tensor | None = None
         self._filled = 0
         self._waiting: deque[_Waiting[Tag]] = deque()
-        self._segments: list[tuple[_Waiting[Tag], int]] = []
+        self._segments: list[_Segment[Tag]] = []
+        self._under_way: deque[list[_Segment[Tag]]] = deque()
 
     def add(self, tag: Tag, media: Tensor) -> list[tuple[Tag, ClipTokens]]:
         """Take one clip, and return the clips that are now complete, with their tags.
@@ -57,7 +60,7 @@ class ClipEncoder(Generic[Tag]):
         """
         check_clip(self.encoder, media)
         spec = self.encoder.spec
-        rows = rows_of(media.to(self.encoder.device), spec.input)
+        rows = rows_of(media, spec.input)
         clip = _Waiting(tag, clip_length(media, spec.input), len(rows))
         self._waiting.append(clip)
         launch_batch = spec.input.launch_batch
@@ -67,50 +70,44 @@ class ClipEncoder(Generic[Tag]):
             part = rows[taken : taken + count]
             self._segments.append((clip, count))
             taken += count
-            if count == launch_batch:
+            if count == launch_batch and self._launcher.takes_directly(part):
                 self._encode(part.contiguous())
                 continue
-            launch = self._buffer()
-            launch[self._filled : self._filled + count] = part
+            if self._launch is None:
+                self._launch = self._launcher.buffer(part.device)
+            self._launch[self._filled : self._filled + count] = part
             self._filled += count
             if self._filled == launch_batch:
-                self._encode(launch)
+                self._encode(self._launch)
         return self._complete()
 
     def flush(self) -> list[tuple[Tag, ClipTokens]]:
         """Encode what waits in a launch that is not full, and return the rest of the clips."""
-        if self._filled:
-            launch = self._buffer()
-            launch[self._filled :] = 0
-            self._encode(launch)
+        if self._launch is not None:
+            self._launch[self._filled :] = 0
+            self._encode(self._launch)
+        while self._under_way:
+            self._take(wait=True)
         return self._complete()
 
-    def _buffer(self) -> Tensor:
-        if self._launch is None:
-            shape = self.encoder.spec.input.launch_shape
-            dtype = getattr(torch, self.encoder.spec.input.dtype)
-            self._launch = torch.zeros(shape, dtype=dtype, device=self.encoder.device)
-        return self._launch
-
     def _encode(self, launch: Tensor) -> None:
-        result = self.encoder.encode(launch)
+        self._launcher.start(launch)
+        self._under_way.append(self._segments)
+        self._segments, self._filled, self._launch = [], 0, None
+        while self._take(wait=len(self._under_way) > self._launcher.most_under_way):
+            pass
+
+    def _take(self, wait: bool) -> bool:
+        """Hand the tokens of the oldest launch to their clips, if it is done."""
+        launched = self._launcher.finished(wait)
+        if launched is None:
+            return False
         steps = self.encoder.spec.steps_per_chunk
-        data = result.data.cpu().numpy()
-        saturated = None if result.saturated is None else result.saturated.cpu().numpy()
-        offsets = None if result.offsets is None else result.offsets.numpy()
         start = 0
-        for clip, count in self._segments:
-            stop = start + count
-            if offsets is None:
-                clip.pieces.append(data[start:stop].reshape(count * steps, *data.shape[2:]))
-            else:
-                edges = offsets[start * steps : stop * steps + 1]
-                clip.pieces.append(data[edges[0] : edges[-1]])
-                clip.sizes.append(np.diff(edges))
-            clip.saturated += 0 if saturated is None else int(saturated[start:stop].sum())
-            clip.rows_missing -= count
-            start = stop
-        self._segments, self._filled = [], 0
+        for clip, count in self._under_way.popleft():
+            clip.take(launched, start, start + count, steps)
+            start += count
+        return True
 
     def _complete(self) -> list[tuple[Tag, ClipTokens]]:
         done = []
@@ -132,12 +129,31 @@ class ClipEncoder(Generic[Tag]):
 
 @dataclass(eq=False)
 class _Waiting(Generic[Tag]):
+    """A clip whose rows are not all encoded yet."""
+
     tag: Tag
     valid: int
     rows_missing: int
     pieces: list[np.ndarray] = field(default_factory=list)
     sizes: list[np.ndarray] = field(default_factory=list)
     saturated: int = 0
+
+    def take(self, launched: Launched, start: int, stop: int, steps: int) -> None:
+        """Take the tokens of rows start to stop of a launch, `steps` time steps each."""
+        data, offsets = launched.data, launched.offsets
+        if offsets is None:
+            self.pieces.append(data[start:stop].reshape((stop - start) * steps, *data.shape[2:]))
+        else:
+            edges = offsets[start * steps : stop * steps + 1]
+            self.pieces.append(data[edges[0] : edges[-1]])
+            self.sizes.append(np.diff(edges))
+        if launched.saturated is not None:
+            self.saturated += int(launched.saturated[start:stop].sum())
+        self.rows_missing -= stop - start
+
+
+_Segment = tuple[_Waiting[Tag], int]
+"""A clip and how many rows of a launch are its."""
 
 
 def encode_clip(encoder: Encoder, media: Tensor) -> ClipTokens:
