@@ -20,8 +20,8 @@ from torch import Tensor
 
 from encoders.encoder import Encoder
 from encoders.errors import NotFitted, WrongInput
-from encoders.launcher import Launched, Launcher
-from encoders.spec import InputSpec
+from encoders.launcher import Launched, Launcher, Launches
+from encoders.spec import InputSpec, TokenSpec
 from encoders.tokens import ClipTokens, TokenArray
 
 Tag = TypeVar("Tag", bound=Hashable)
@@ -32,15 +32,21 @@ class ClipEncoder(Generic[Tag]):
 
     Clips come out in the order in which they went in. Held at any time: one launch (on a GPU three), and
     the tokens of clips that wait for their last rows or for a clip before them.
+
+    Args:
+        encoder: an encoder of this process, or a way to one elsewhere.
+
+    Raises:
+        NotFitted: the encoder must be fitted first.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder | Launches) -> None:
         if not encoder.spec.is_fitted:
             raise NotFitted(
                 f"{encoder.spec.encoder} must be fitted before it encodes: call .fit(samples) first"
             )
-        self.encoder = encoder
-        self._launcher = Launcher(encoder)
+        self.spec = encoder.spec
+        self._launcher: Launches = encoder if isinstance(encoder, Launches) else Launcher(encoder)
         self._launch: Tensor | None = None
         self._filled = 0
         self._waiting: deque[_Waiting[Tag]] = deque()
@@ -58,40 +64,38 @@ class ClipEncoder(Generic[Tag]):
         Raises:
             WrongInput: the clip does not fit the encoder; the message gives the nearest that does.
         """
-        check_clip(self.encoder, media)
-        spec = self.encoder.spec
-        rows = rows_of(media, spec.input)
-        clip = _Waiting(tag, clip_length(media, spec.input), len(rows))
+        check_clip(self.spec, media)
+        rows = rows_of(media, self.spec.input)
+        clip = _Waiting(tag, clip_length(media, self.spec.input), len(rows))
         self._waiting.append(clip)
-        launch_batch = spec.input.launch_batch
+        most_rows = self._launcher.most_rows
         taken = 0
         while taken < len(rows):
-            count = min(len(rows) - taken, launch_batch - self._filled)
+            count = min(len(rows) - taken, most_rows - self._filled)
             part = rows[taken : taken + count]
             self._segments.append((clip, count))
             taken += count
-            if count == launch_batch and self._launcher.takes_directly(part):
-                self._encode(part.contiguous())
+            if count == most_rows and self._launcher.takes_directly(part):
+                self._encode(part.contiguous(), count)
                 continue
             if self._launch is None:
                 self._launch = self._launcher.buffer(part.device)
             self._launch[self._filled : self._filled + count] = part
             self._filled += count
-            if self._filled == launch_batch:
-                self._encode(self._launch)
+            if self._filled == most_rows:
+                self._encode(self._launch, most_rows)
         return self._complete()
 
     def flush(self) -> list[tuple[Tag, ClipTokens]]:
         """Encode what waits in a launch that is not full, and return the rest of the clips."""
         if self._launch is not None:
-            self._launch[self._filled :] = 0
-            self._encode(self._launch)
+            self._encode(self._launch, self._filled)
         while self._under_way:
             self._take(wait=True)
         return self._complete()
 
-    def _encode(self, launch: Tensor) -> None:
-        self._launcher.start(launch)
+    def _encode(self, launch: Tensor, row_count: int) -> None:
+        self._launcher.start(launch, row_count)
         self._under_way.append(self._segments)
         self._segments, self._filled, self._launch = [], 0, None
         while self._take(wait=len(self._under_way) > self._launcher.most_under_way):
@@ -102,7 +106,7 @@ class ClipEncoder(Generic[Tag]):
         launched = self._launcher.finished(wait)
         if launched is None:
             return False
-        steps = self.encoder.spec.steps_per_chunk
+        steps = self.spec.steps_per_chunk
         start = 0
         for clip, count in self._under_way.popleft():
             clip.take(launched, start, start + count, steps)
@@ -117,7 +121,7 @@ class ClipEncoder(Generic[Tag]):
         return done
 
     def _joined(self, clip: _Waiting[Tag]) -> ClipTokens:
-        spec = self.encoder.spec
+        spec = self.spec
         dtype = np.dtype(spec.dtype)
         empty = np.empty((0,) if spec.kind == "bytes" else (0, *spec.shape), dtype)
         tokens = np.concatenate([empty, *clip.pieces])
@@ -272,9 +276,9 @@ def _time_axis(spec: InputSpec) -> int:
     return 1 if spec.medium == "sound" else 0
 
 
-def check_clip(encoder: Encoder, media: Tensor) -> None:
+def check_clip(token_spec: TokenSpec, media: Tensor) -> None:
     """Raise unless the clip has the encoder's dtype and, but for its length, the encoder's shape."""
-    spec, name = encoder.spec.input, encoder.spec.encoder
+    spec, name = token_spec.input, token_spec.encoder
     wanted: list[int | str] = list(spec.launch_shape[1:])
     axis = _time_axis(spec)
     wanted[axis] = spec.clip_axes[axis]

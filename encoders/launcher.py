@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from encoders.encoder import Encoder
+from encoders.spec import TokenSpec
 from encoders.tokens import TokenArray
 
 
@@ -31,6 +33,33 @@ class Launched:
     saturated: np.ndarray | None
 
 
+@runtime_checkable
+class Launches(Protocol):
+    """A way from rows to tokens: of an encoder in this process (`Launcher`), or somewhere else."""
+
+    spec: TokenSpec
+    most_rows: int
+    """Rows that one launch takes."""
+    most_under_way: int
+    """Launches that may be under way when the next is started; `finished` must take the others."""
+
+    def takes_directly(self, batch: Tensor) -> bool:
+        """Say whether `start` may be given this batch as it is; else it belongs in a `buffer`."""
+        ...
+
+    def buffer(self, device: torch.device) -> Tensor:
+        """Return a batch to fill with media that are on this device; it is of no launch under way."""
+        ...
+
+    def start(self, batch: Tensor, row_count: int) -> None:
+        """Encode the first rows of a batch, which must not change until they are taken back."""
+        ...
+
+    def finished(self, wait: bool = False) -> Launched | None:
+        """Take back the oldest launch if it is done, or `wait` until it is; None where there is none."""
+        ...
+
+
 class Launcher:
     """Starts launches of one encoder and gives back what they made, in order.
 
@@ -40,9 +69,10 @@ class Launcher:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
+        self.spec = encoder.spec
+        self.most_rows = encoder.spec.input.launch_batch
         self._gpu = _Gpu(encoder.device) if encoder.device.type == "cuda" else None
         self.most_under_way = 2 if self._gpu else 0
-        """Launches that may be under way when the next is started; `finished` must take the others."""
         self._flights: deque[_Flight] = deque()
         self._buffers: dict[torch.device, _Ring] = {}
 
@@ -52,30 +82,31 @@ class Launcher:
         return len(self._flights)
 
     def takes_directly(self, batch: Tensor) -> bool:
-        """Say whether `start` may be given this batch as it is; else it belongs in a `buffer`."""
+        """Say whether a whole launch may be started as it is: a CPU encodes it before anyone goes on."""
         return self._gpu is None and batch.device == self.encoder.device
 
     def buffer(self, device: torch.device) -> Tensor:
-        """Return a launch to fill with media that are on this device: zeros, or an old one.
+        """Return a batch to fill: zeros, or an old one.
 
         Media of the host are gathered in pinned memory if a GPU encodes them, media of a GPU on it.
         """
         if device not in self._buffers:
-            spec, pinned = self.encoder.spec.input, self._gpu is not None and device.type == "cpu"
+            spec, pinned = self.spec.input, self._gpu is not None and device.type == "cpu"
             self._buffers[device] = _Ring(
                 spec.launch_shape, getattr(torch, spec.dtype), device, pinned, self.most_under_way + 1
             )
         return self._buffers[device].next()
 
-    def start(self, batch: Tensor) -> None:
-        """Encode one launch; the batch must not change before it was taken back."""
+    def start(self, batch: Tensor, row_count: int) -> None:
+        """Encode a launch of the one shape; what its last rows hold does not matter."""
+        batch[row_count:] = 0
         if self._gpu is None:
             self._flights.append(_Flight(self.encoder.encode(batch.to(self.encoder.device)), None))
         else:
             self._flights.append(self._gpu.encode(self.encoder, batch))
 
     def finished(self, wait: bool = False) -> Launched | None:
-        """Take back the oldest launch if it is done, or `wait` until it is; None where there is none."""
+        """Take back the oldest launch if it is done, or `wait` until it is."""
         if not self._flights or not (wait or self._flights[0].is_done):
             return None
         return self._flights.popleft().landed()

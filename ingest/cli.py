@@ -207,6 +207,14 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
+    "--encode-in",
+    type=click.Choice(["auto", "worker", "process"]),
+    default="auto",
+    show_default=True,
+    help="Where tokens are made: in every worker, or in one process per GPU that serves all of them. "
+    "auto: the latter on GPUs. The bytes are the same.",
+)
+@click.option(
     "--decoder",
     type=click.Choice(["auto", *DECODERS]),
     default="auto",
@@ -321,7 +329,13 @@ def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, 
     display = Display(options["quiet"])
     try:
         run = shard_recordings(
-            inputs, dataset, settings, choice=_choice(options), workers=options["workers"], listener=display
+            inputs,
+            dataset,
+            settings,
+            choice=_choice(options),
+            workers=options["workers"],
+            encode_in=options["encode_in"],
+            listener=display,
         )
     finally:
         display.close()

@@ -4,7 +4,8 @@
     ├── WrongUse                a value the user gave cannot work (exit code 2)
     │   └── ConfigurationChanged  the dataset was made with other settings
     ├── CannotOpen              a recording that cannot be read at all
-    └── CannotDecode            one packet or message that does not decode
+    ├── CannotDecode            one packet or message that does not decode
+    └── EncoderLost             the process that encodes for the workers has ended
 
 `FileNotFoundError`, `PermissionError` and other `OSError`s pass through as they are: they speak
 of the machine, not of the recording.
@@ -29,3 +30,7 @@ class CannotOpen(IngestError):
 
 class CannotDecode(IngestError):
     """One packet or message does not decode. The message is the cause, without the path."""
+
+
+class EncoderLost(IngestError):
+    """The process that encodes for the workers has ended. What was asked of it can be asked again."""

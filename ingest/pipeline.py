@@ -22,6 +22,7 @@ from typing import Any
 from ingest.configuration import Configuration, Settings, resolve
 from ingest.decoders.backends import versions_behind
 from ingest.discovery import Candidate, Walk, find_recordings
+from ingest.encoder_process import EncodeIn, EncoderProcesses, devices_for
 from ingest.engine.local import Engine, Job, Outcome
 from ingest.errors import IngestError, WrongUse
 from ingest.planning import Line, Planning, PlanState
@@ -65,6 +66,8 @@ class Run:
     """The largest resident memory of any worker."""
     stopped_by: str = ""
     """With `strict`: the first failure."""
+    encoder_processes: list[dict[str, Any]] = field(default_factory=list)
+    """What each process that encoded for the workers did; see `EncoderProcess.figures`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def shard_recordings(
     *,
     choice: Choice | None = None,
     workers: int | None = None,
+    encode_in: EncodeIn = "auto",
     listener: Listener | None = None,
 ) -> Run:
     """Make, go on with, or add to a dataset.
@@ -95,6 +99,8 @@ def shard_recordings(
         settings: what to make of the recordings.
         choice: which of them.
         workers: processes, each with one thread; None: as many as there are cores; 0: in this process.
+        encode_in: `worker`: each worker encodes what it decodes; `process`: one process per GPU (or one on
+            the CPU) encodes for all; `auto`: the latter on GPUs. The bytes are the same.
         listener: hears how it goes.
 
     Raises:
@@ -126,7 +132,10 @@ def shard_recordings(
         with Engine(count, heard) as engine:
             found = _plan(folder, paths, configuration, choice, engine, listener, run)
             if not run.stopped_by:
-                _run_tasks(folder, configuration, device, found, choice, engine, listener, run)
+                with EncoderProcesses(devices_for(encode_in, device, configuration), count) as processes:
+                    doing = _Doing(folder, configuration, device, found, choice, engine, processes)
+                    _run_tasks(doing, listener, run)
+                    run.encoder_processes = processes.figures()
         if folder.is_dataset():
             folder.finish()
         run.seconds = time.monotonic() - begun
@@ -250,40 +259,46 @@ def _failed_ids(folder: DatasetFolder, state: PlanState) -> frozenset[str]:
     return frozenset(ids)
 
 
-def _run_tasks(
-    folder: DatasetFolder,
-    configuration: Configuration,
-    device: str,
-    found: Mapping[str, Candidate],
-    choice: Choice,
-    engine: Engine,
-    listener: Listener,
-    run: Run,
-) -> None:
+@dataclass(frozen=True)
+class _Doing:
+    """What the tasks of a run need."""
+
+    folder: DatasetFolder
+    configuration: Configuration
+    device: str
+    found: Mapping[str, Candidate]
+    choice: Choice
+    engine: Engine
+    processes: EncoderProcesses
+
+
+def _run_tasks(doing: _Doing, listener: Listener, run: Run) -> None:
+    folder, configuration = doing.folder, doing.configuration
     state = PlanState.of(folder.read_plan())
     done = folder.tasks_done() & set(state.tasks)
     pending = {number: task for number, task in sorted(state.tasks.items()) if number not in done}
     run.tasks_before = len(done)
     lengths = {number: _length_ns(task, state, configuration) for number, task in state.tasks.items()}
     listener.planned(len(pending), sum(lengths.values()), sum(lengths[number] for number in done))
-    jobs = _Jobs(folder, configuration, device, found, state, pending)
+    jobs = _Jobs(doing, state, pending)
     tries: dict[int, int] = {}
     queue = list(pending)
     while queue:
         again: list[int] = []
-        for outcome in engine.run(jobs.of(queue, run)):
+        for outcome in doing.engine.run(jobs.of(queue, run)):
             number = outcome.job.argument["task"]
             run.peak_rss_bytes = max(run.peak_rss_bytes, outcome.peak_rss_bytes)
             if outcome.kind == "done":
                 run.tasks_run += 1
                 listener.task_ended(outcome.result)
-                if choice.strict and outcome.result["failures"]:
+                if doing.choice.strict and outcome.result["failures"]:
                     run.stopped_by = outcome.result["first_failure"]
                     return
                 continue
             tries[number] = tries.get(number, 0) + 1
             _stop_on_full_disk(outcome)
-            if outcome.kind == "died" and tries[number] < MOST_TRIES:
+            lost = outcome.kind == "died" or outcome.result["type"] == "EncoderLost"
+            if lost and tries[number] < MOST_TRIES:
                 listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
                 again.append(number)
                 continue
@@ -307,10 +322,7 @@ def _length_ns(task: Line, state: PlanState, configuration: Configuration) -> in
 class _Jobs:
     """Makes the arguments of tasks: what the plan knows, and where the files are now."""
 
-    folder: DatasetFolder
-    configuration: Configuration
-    device: str
-    found: Mapping[str, Candidate]
+    doing: _Doing
     state: PlanState
     pending: Mapping[int, Line]
 
@@ -319,7 +331,9 @@ class _Jobs:
         info = self._info({entry["id"] for number in numbers for entry in self.pending[number]["clips"]})
         layouts = {layout["name"]: layout for layout in self.state.layouts.values()}
         by_id = {
-            self.state.names[name]: where for name, where in self.found.items() if name in self.state.names
+            self.state.names[name]: where
+            for name, where in self.doing.found.items()
+            if name in self.state.names
         }
         for number in numbers:
             task = self.pending[number]
@@ -331,12 +345,13 @@ class _Jobs:
             yield Job(
                 "ingest.task:run_task",
                 {
-                    "dataset": str(self.folder.path),
+                    "dataset": str(self.doing.folder.path),
                     "task": number,
                     "part": self.state.parts[number],
                     "layout": layouts[task["layout"]],
-                    "configuration": dict(self.configuration.data),
-                    "device": self.device,
+                    "configuration": dict(self.doing.configuration.data),
+                    "device": self.doing.device,
+                    **self.doing.processes.for_task(number),
                     "entries": [self._entry(entry, by_id[entry["id"]], info) for entry in task["clips"]],
                 },
             )
@@ -357,7 +372,7 @@ class _Jobs:
     def _info(self, ids: set[str]) -> dict[str, Line]:
         return {
             line["id"]: line["info"]
-            for line in self.folder.read_plan()
+            for line in self.doing.folder.read_plan()
             if line["kind"] == "recording" and line["id"] in ids and line["info"]
         }
 
@@ -382,6 +397,7 @@ def _event(run: Run, workers: int) -> Line:
         "seconds": round(run.seconds, 3),
         "media_seconds": round(run.media_ns / 1e9, 3),
         "peak_rss_bytes": run.peak_rss_bytes,
+        "encoder_processes": run.encoder_processes,
         "unfinished": run.unfinished,
     }
 

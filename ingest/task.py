@@ -5,6 +5,7 @@ Everything a task does follows from its argument; it may be killed anywhere and 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders import ClipEncoder, ClipTokens, encoder_for
+from encoders import ClipEncoder, ClipTokens, Encoder, TokenSpec, encoder_for
+from encoders.launcher import Launches
 from ingest.clips import Wish, merge_incidents, read_clips, windows_of
 from ingest.configuration import Configuration
 from ingest.content_id import content_id, full_hash
+from ingest.encoder_client import EncoderLink
+from ingest.encoder_slots import has_fixed_rows
 from ingest.engine.local import Progress
 from ingest.errors import CannotOpen, IngestError
 from ingest.layouts import select, source_of
@@ -80,13 +84,13 @@ class _Clip:
 class _Task:
     """Puts clips together from encoded tracks and writes them in order."""
 
-    def __init__(self, argument: Mapping[str, Any], progress: Progress) -> None:
+    def __init__(self, argument: Mapping[str, Any], link: EncoderLink | None, progress: Progress) -> None:
         self.argument = argument
         self.configuration = Configuration(argument["configuration"])
         self.layout = argument["layout"]
         self.entries = [Entry.from_json(entry) for entry in argument["entries"]]
         self.encoders = {
-            track["name"]: ClipEncoder[Tag](encoder_for(track["spec"], argument["device"]))
+            track["name"]: ClipEncoder[Tag](_way_to(track["spec"], argument["device"], link))
             for track in self.layout["tracks"]
             if track["spec"]
         }
@@ -308,11 +312,22 @@ def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\r\n", "\n").replace("\n", "\\n")
 
 
+def _way_to(stored: Mapping[str, Any], device: str, link: EncoderLink | None) -> Encoder | Launches:
+    """Return the encoder of a track: here, or in the encoder process if it makes pictures or sound."""
+    spec = TokenSpec.from_json(stored)
+    if link is None:
+        return encoder_for(spec, device)
+    if has_fixed_rows(spec) and spec.input.medium != "signal":
+        return link.encoder(spec)
+    return encoder_for(spec, "cpu" if spec.exact_across_devices else device)
+
+
 def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Make one shard and its record.
 
     Args:
-        argument: `dataset`, `task`, `part`, `layout`, `entries`, `configuration`, `device`.
+        argument: `dataset`, `task`, `part`, `layout`, `entries`, `configuration`, `device`, and
+            `encoder_process`: where it listens, with `slot_bytes` to share with it; empty: encode here.
         progress: told of the media and clips done since it was last told.
 
     Returns:
@@ -320,12 +335,20 @@ def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
     Raises:
         IngestError: a recording is not what was planned any more.
+        EncoderLost: the encoder process has ended; the task may be tried again.
         OSError: the machine's fault; the task may be tried again.
     """
     torch.set_num_threads(1)
     _limit_cv2()
+    with contextlib.ExitStack() as stack:
+        link = None
+        if argument["encoder_process"]:
+            link = stack.enter_context(EncoderLink(argument["encoder_process"], argument["slot_bytes"]))
+        return _run(argument, _Task(argument, link, progress))
+
+
+def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
     folder = DatasetFolder(Path(argument["dataset"]))
-    task = _Task(argument, progress)
     for entry in task.entries:
         _check_unchanged(entry)
     number = int(argument["task"])

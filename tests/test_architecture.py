@@ -17,7 +17,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ingest", "encoders", "shards")
 BRIDGE = {
-    "cli", "cli_datasets", "cli_errors", "configuration", "fitting", "layouts", "lerobot_export", "measuring",
+    "cli", "cli_datasets", "cli_errors", "configuration", "encoder_client", "encoder_server",
+    "encoder_slots", "fitting", "layouts", "lerobot_export", "measuring",
     "pipeline", "reconstruction", "task",
 }  # fmt: skip
 """The modules of ingest that bring all three packages together: `pipeline` and `cli`, and what they are

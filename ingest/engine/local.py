@@ -226,7 +226,7 @@ class _Worker:
 def work() -> None:
     """Run jobs until the other end closes: the whole life of a worker."""
     connection = Connection(int(sys.argv[1]))
-    _die_with_parent(int(sys.argv[2]))
+    die_with_parent(int(sys.argv[2]))
 
     def tell(kind: str, result: dict[str, Any]) -> None:
         connection.send_bytes(_pack({"kind": kind, "result": result, "peak_rss_bytes": peak_rss_bytes()}))
@@ -286,7 +286,7 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes elsewhere
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Ask Linux to kill this process when its parent dies, so that nothing goes on writing."""
     if sys.platform != "linux":
         return

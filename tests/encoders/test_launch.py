@@ -178,13 +178,13 @@ class Late(Launcher):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)
         self.most_under_way = 2
-        self.started: list[Tensor] = []
+        self.started: list[tuple[Tensor, int]] = []
 
     def takes_directly(self, batch: Tensor) -> bool:
         return False
 
-    def start(self, batch: Tensor) -> None:
-        self.started.append(batch)
+    def start(self, batch: Tensor, row_count: int) -> None:
+        self.started.append((batch, row_count))
         assert self.under_way <= self.most_under_way
 
     @property
@@ -195,7 +195,7 @@ class Late(Launcher):
         if not self.started or not (wait or self.under_way > 1):
             return None
         # read as late as a GPU may read it: a buffer that was filled anew would show here
-        super().start(self.started.pop(0))
+        super().start(*self.started.pop(0))
         return super().finished(wait=True)
 
 
@@ -204,8 +204,7 @@ def test_launches_under_way_do_not_mix(lengths: list[int], batch: int, chunk: in
     """Where launches end late, the same tokens come out in the same order, and no buffer is reused early."""
     clips = [counting(length, first=1 + 20 * tag) for tag, length in enumerate(lengths)]
     done = []
-    launches: ClipEncoder[int] = ClipEncoder(Echo(batch, chunk, context))
-    launches._launcher = Late(launches.encoder)
+    launches: ClipEncoder[int] = ClipEncoder(Late(Echo(batch, chunk, context)))
     for tag, clip in enumerate(clips):
         done += launches.add(tag, clip)
     done += launches.flush()
