@@ -17,6 +17,7 @@ import click
 
 from ingest.cli_datasets import export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
+from ingest.cli_models import evaluate, train
 from ingest.decoders.backends import DECODERS
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -453,3 +454,5 @@ def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
 
 main.add_command(reshard)
 main.add_command(export)
+main.add_command(train)
+main.add_command(evaluate)

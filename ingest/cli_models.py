@@ -1,0 +1,93 @@
+"""The commands that make and judge our own encoders: `fifth train` and `fifth evaluate`.
+
+Each medium is a command of `train` below, with the options that all of them share and its own, and calls
+one function of a module of its own: `ingest.training_video`, `ingest.training_audio`, ....
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ingest.cli_errors import speaks
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def training_options(steps: int, batch: int) -> Callable[[Command], Command]:
+    """Return the options that every training command has, with the medium's own defaults."""
+    options = (
+        click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder to train on."),
+        click.option(
+            "--out", required=True, type=click.Path(path_type=Path), help="The .safetensors file to write."
+        ),
+        click.option(
+            "--held-out", type=click.Path(path_type=Path), help="Folder to score on; never trained on."
+        ),
+        click.option(
+            "--steps", type=click.IntRange(min=1), default=steps, show_default=True, help="Steps in all."
+        ),
+        click.option(
+            "--batch", type=click.IntRange(min=1), default=batch, show_default=True, help="Crops per step."
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn."),
+        click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+        click.option("--quiet", is_flag=True, help="No progress."),
+    )
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.group()
+def train() -> None:
+    """Train an encoder of our own on a folder of recordings.
+
+    \b
+    fifth train video --data videos/ --out video.safetensors
+    """
+
+
+@train.command()
+@training_options(steps=4000, batch=4)
+@click.option("--crop", type=int, default=96, show_default=True, help="Edge of a crop, in pixels.")
+@speaks
+def video(**options: Any) -> None:
+    """Train `fifth-video` on the pictures of all recordings below a folder.
+
+    Safe to run again: it goes on where it stopped, also with more --steps. The same command makes the same
+    file, byte for byte, on the same kind of machine.
+
+    \b
+    fifth train video --data videos/ --held-out others/ --out video.safetensors
+    """
+    from ingest.training_video import train_video
+
+    train_video(**options)
+
+
+@click.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="File or folder to measure on.")
+@click.option("--encoder", "names", multiple=True, metavar="NAME", help="Which (default: all that apply).")
+@click.option("--picture", type=click.Path(path_type=Path), metavar="PNG", help="Draw originals and copies.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@speaks
+def evaluate(data: Path, names: tuple[str, ...], picture: Path | None, as_json: bool) -> None:
+    """Compare encoders with each other and with codecs at equal bits, on recordings they were not made from.
+
+    \b
+    fifth evaluate --data held-out/
+    fifth evaluate --data held-out/ --encoder fifth-video --picture copies.png
+    """
+    from ingest.evaluating import evaluate_encoders, evaluation_table
+
+    found = evaluate_encoders(data, names, picture)
+    click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else evaluation_table(found))
