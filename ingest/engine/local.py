@@ -24,11 +24,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
+from ingest.engine.watch import Limits, Watch
+
 Progress = Callable[[dict[str, Any]], None]
 """Called in a job with a small JSON object that the caller's `on_progress` gets."""
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """One worker is one thread: results must not depend on how many cores a machine has."""
+
+WATCH_SECONDS = 0.5
+"""How often the workers are looked at when none of them says anything."""
 
 WORKER = "from ingest.engine.local import work; work()"
 """What a worker's interpreter runs, with its end of the pipe and its parent's id as arguments."""
@@ -47,11 +52,17 @@ class Outcome:
     """What became of a job."""
 
     job: Job
-    kind: Literal["done", "failed", "died"]
+    kind: Literal["done", "failed", "died", "hung", "grew"]
+    """`failed`: the function raised. `died`, `hung`, `grew`: its process ended, or was ended by `Limits`."""
     result: dict[str, Any]
-    """The function's result; of a failed job `error` (its words) and `traceback`."""
+    """The function's result; else `error` (what is wrong, in words), and `traceback` if it raised."""
     peak_rss_bytes: int = 0
     """The worker's largest resident memory so far."""
+
+    @property
+    def ended_its_worker(self) -> bool:
+        """Whether the job took its process with it."""
+        return self.kind in ("died", "hung", "grew")
 
 
 class Engine:
@@ -60,12 +71,20 @@ class Engine:
     Args:
         workers: how many processes; 0 runs the jobs right here, one after the other.
         on_progress: called with what running jobs report.
+        limits: when a worker is ended that does nothing any more, or has grown too big.
+        afresh: whether every job gets a new process.
     """
 
-    def __init__(self, workers: int, on_progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        on_progress: Progress | None = None,
+        limits: Limits | None = None,
+        afresh: bool = False,
+    ) -> None:
         if workers < 0:
             raise ValueError(f"the number of workers must be at least 0, got {workers}")
-        self._count = workers
+        self._count, self._limits, self._afresh = workers, limits or Limits(), afresh
         self._on_progress = on_progress or (lambda _: None)
         self._workers: list[_Worker] = []
 
@@ -117,20 +136,25 @@ class Engine:
                 return worker
             self._workers.remove(worker)  # it died with nothing to do
             worker.end()
-        self._workers.append(_Worker())
+        self._workers.append(_Worker(self._limits))
         return self._workers[-1]
 
     def _listen(self) -> None:
         """Wait until a worker has something to say, and take it in."""
         busy = {worker.connection.fileno(): worker for worker in self._workers if worker.ticket}
         assert busy, "a job that is waited for is with a worker"
-        for said in wait(busy):
+        watched = self._limits != Limits()
+        for said in wait(busy, WATCH_SECONDS if watched else None):
             worker = busy[said]  # type: ignore[index]
             message = worker.hear()
-            if message is None:
-                self._workers.remove(worker)
-            elif message["kind"] == "progress":
+            if message is not None and message["kind"] == "progress":
                 self._on_progress(message["result"])
+        for worker in busy.values() if watched else ():
+            worker.judge()
+        for worker in busy.values():
+            if worker.has_ended or (self._afresh and worker.ticket is None):
+                self._workers.remove(worker)
+                worker.end()
 
     def _here(self, job: Job) -> Outcome:
         """Run a job in this process; what goes in and comes out is copied, as if it crossed the border."""
@@ -162,7 +186,7 @@ def _ready(waiting: deque[_Ticket], in_order: bool) -> list[Outcome]:
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         ours, theirs = socket.socketpair()
         environment = {
             **os.environ,
@@ -181,9 +205,13 @@ class _Worker:
             theirs.close()
         self.connection = Connection(ours.detach())
         self.ticket: _Ticket | None = None
+        self.has_ended = False
+        self._limits = limits
+        self._watch = Watch(self.process.pid, limits)
 
     def start(self, ticket: _Ticket) -> None:
         self.ticket = ticket
+        self._watch = Watch(self.process.pid, self._limits)
         job = ticket.job
         try:
             self.connection.send_bytes(_pack({"function": job.function, "argument": job.argument}))
@@ -196,10 +224,9 @@ class _Worker:
         try:
             message: dict[str, Any] = json.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
-            self.ticket.outcome = Outcome(self.ticket.job, "died", {"error": self._how_it_died()})
-            self.ticket = None
-            self.end()
+            self._ended("died", self._how_it_died())
             return None
+        self._watch.heard()
         if message["kind"] != "progress":
             self.ticket.outcome = Outcome(
                 self.ticket.job, message["kind"], message["result"], message["peak_rss_bytes"]
@@ -207,10 +234,23 @@ class _Worker:
             self.ticket = None
         return message
 
+    def judge(self) -> None:
+        """End the process if it does nothing any more, or has grown too big."""
+        verdict = self._watch.verdict() if self.ticket else None
+        if verdict is not None:
+            self.process.kill()
+            self._ended(verdict[0], f"the worker process was ended: {verdict[1]}")
+
     def end(self) -> None:
+        """End the process, whatever it does; once is enough."""
         self.process.kill()
         self.process.wait()
         self.connection.close()
+
+    def _ended(self, kind: Literal["died", "hung", "grew"], words: str) -> None:
+        assert self.ticket is not None
+        self.ticket.outcome = Outcome(self.ticket.job, kind, {"error": words, "type": kind})
+        self.ticket, self.has_ended = None, True
 
     def _how_it_died(self) -> str:
         try:

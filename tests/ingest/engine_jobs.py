@@ -79,3 +79,30 @@ def _await(path: Path) -> None:
             return
         time.sleep(0.01)
     raise TimeoutError(f"{path.name} was never made")
+
+
+def hang(argument: Argument, progress: Progress) -> Argument:
+    """Do nothing, or be busy with nothing."""
+    while argument["how"] == "busy":
+        pass
+    time.sleep(600)
+    return {}
+
+
+def tell_slowly(argument: Argument, progress: Progress) -> Argument:
+    """Take longer than a hang may, but say so; or read, which is a sign of life too."""
+    for _ in range(8):
+        time.sleep(0.25)
+        if argument["how"] == "reads":
+            Path(__file__).read_bytes()
+        else:
+            progress({})
+    return {}
+
+
+def grow(argument: Argument, progress: Progress) -> Argument:
+    """Take this much memory, and wait."""
+    taken = bytearray(argument["size_bytes"])
+    taken[::4096] = b"1" * len(taken[::4096])
+    time.sleep(argument["seconds"])
+    return {"taken": len(taken)}

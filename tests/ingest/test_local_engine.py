@@ -17,6 +17,7 @@ import pytest
 
 from ingest.engine import local
 from ingest.engine.local import Engine, Job, Outcome, peak_rss_bytes
+from ingest.engine.watch import Limits, default_memory_bytes
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -222,8 +223,9 @@ def test_waiting_for_a_job_is_not_asking_again_and_again(monkeypatch: pytest.Mon
     """The engine sleeps until a worker has something to say: once for each message."""
     waits: list[int] = []
 
-    def counted(busy: dict[int, Any]) -> list[Any]:
+    def counted(busy: dict[int, Any], timeout: float | None) -> list[Any]:
         waits.append(len(busy))
+        assert timeout is None
         return wait(busy)
 
     monkeypatch.setattr(local, "wait", counted)
@@ -301,3 +303,56 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, how: str) -> None:
     assert rest == ""  # a worker that ran the script again would have begun again
     assert errors.count("Traceback") == (1 if how == "ctrl-c" else 0)
     assert script.returncode == (-signal.SIGINT if how == "ctrl-c" else -signal.SIGKILL)
+
+
+ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of other processes")
+
+
+@pytest.mark.parametrize("how", ["asleep", "busy"])
+def test_a_job_that_hangs_is_ended(how: str) -> None:
+    """A process that shows no sign of life is ended and replaced; the other jobs are done."""
+    with Engine(1, limits=Limits(stall_seconds=1)) as engine:
+        outcomes = list(engine.run([job("hang", how=how), *doubles(2)]))
+    assert [outcome.kind for outcome in outcomes] == ["hung", "done", "done"]
+    assert outcomes[0].ended_its_worker
+    assert "told of no progress for 1 s" in outcomes[0].result["error"]
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("how", ["tells", "reads"])
+def test_a_slow_job_is_left_alone(how: str) -> None:
+    """Messages and bytes read are signs of life, however long it takes."""
+    with Engine(1, limits=Limits(stall_seconds=1)) as engine:
+        (outcome,) = engine.run([job("tell_slowly", how=how)])
+    assert outcome.kind == "done"
+
+
+@ONLY_LINUX
+def test_a_job_that_grows_too_big_is_ended() -> None:
+    """More memory than a worker may have ends it, before the machine runs out; less does not."""
+    with Engine(1, limits=Limits(memory_bytes=400 << 20)) as engine:
+        outcomes = list(
+            engine.run(
+                [
+                    job("grow", size_bytes=100 << 20, seconds=1),
+                    job("grow", size_bytes=600 << 20, seconds=60),
+                    *doubles(1),
+                ]
+            )
+        )
+    assert [outcome.kind for outcome in outcomes] == ["done", "grew", "done"]
+    assert "GiB of memory, and may use 0.39" in outcomes[1].result["error"]
+
+
+def test_every_job_gets_its_own_process() -> None:
+    """Where jobs are not trusted with each other, none meets what another one left."""
+    with Engine(2, afresh=True) as engine:
+        outcomes = list(engine.run(doubles(4)))
+    assert len({outcome.result["process"] for outcome in outcomes}) == 4
+
+
+def test_a_workers_share_of_memory() -> None:
+    """Workers share four fifths of what there is; each may have a GiB at least."""
+    one, two = default_memory_bytes(1), default_memory_bytes(2)
+    assert two in (0, 1 << 30, one // 2)
+    assert default_memory_bytes(10**6) in (0, 1 << 30)
