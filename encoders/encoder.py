@@ -43,7 +43,8 @@ class Encoder(Protocol):
 
         Args:
             batch: pictures uint8 [B, T, 3, H, W] RGB; depth float32 [B, T, H, W] in metres and signals
-                float32 [B, T, D], NaN where invalid; sound float32 [B, C, N] in [-1, 1]. T or N is `context + chunk`.
+                float32 [B, T, D], NaN where invalid; sound float32 [B, C, N] in [-1, 1]. T or N is
+                `context + chunk`.
 
         Returns:
             Codes [B, steps_per_chunk, ...], or the bytes of B * steps_per_chunk steps.

@@ -46,7 +46,8 @@ class Quality:
     figures: dict[str, float] = field(default_factory=dict)
     """Pictures: `psnr_db` (mean over frames), `global_psnr_db` (of the mean squared error),
     `bits_per_pixel`. Depth: `mean_relative_error`, `largest_relative_error`, `bits_per_pixel`. Sound:
-    `snr_db`, `segmental_snr_db`. Signals: `rmse.0` … in each column's unit, and `normalised_rmse`, the root of the mean over columns of squared error by variance."""
+    `snr_db`, `segmental_snr_db`. Signals: `rmse.0` … in each column's unit, and `normalised_rmse`, the root
+    of the mean over columns of squared error by variance."""
 
     @property
     def bits_per_second(self) -> float:

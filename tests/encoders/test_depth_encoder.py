@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ WORST = (200 / 0.05) ** (1 / (2 * 1022)) - 1
 """The largest error of the default settings, as a share of the distance: half a step."""
 
 
-def there_and_back(metres: list[float], **settings: float) -> tuple[list[int], list[float], int]:
+def there_and_back(metres: list[float], **settings: Any) -> tuple[list[int], list[float], int]:
     """Return codes, distances and how many saturated, of a picture of one row."""
     encoder = load_encoder("depth-log", size=[1, len(metres)], **settings)
     made = encode_clip(encoder, torch.tensor([[metres]], dtype=torch.float32))
@@ -81,7 +82,7 @@ def test_other_ends_and_steps() -> None:
         ({"steps": 70_000}, "from 2 to 65535, got 70000"),
     ],
 )
-def test_settings_that_cannot_work(settings: dict[str, float], words: str) -> None:
+def test_settings_that_cannot_work(settings: dict[str, Any], words: str) -> None:
     """Ends in the wrong order, and too few or too many steps, are refused with the value."""
     with pytest.raises(WrongSetting, match=words):
         load_encoder("depth-log", **settings)

@@ -319,10 +319,11 @@ def test_some_bad_messages_cost_themselves(tmp_path: Path) -> None:
 
 
 def test_picture_rules_are_recorded(tmp_path: Path) -> None:
-    """How more than 8 bits became 8 stands with the track."""
+    """How more than 8 bits became 8, or that they are distances, stands with the track."""
     values: dict[str, Any] = {"width": 1, "height": 1, "step": 2, "data": [1, 2]}
     track = write_topic(tmp_path / "a.bag", "/d", "sensor_msgs/msg/Image", 1, encoding="16UC1", **values)
-    assert track.details["picture_rule"] == "depth, 0 to 10 m as 0 to 255"
+    assert track.medium == "depth"
+    assert track.details["depth_rule"] == "metres by pixel, nearest-sampled; no reading is NaN"
     track = write_topic(tmp_path / "b.bag", "/d", "sensor_msgs/msg/Image", 1, encoding="mono16", **values)
     assert track.details["picture_rule"] == "value / 257"
 
