@@ -24,8 +24,8 @@ def raw(values: np.ndarray, encoding: str, padding: int = 0, **others: Any) -> S
     height, width = values.shape
     rows = [row.tobytes() + b"\xee" * padding for row in values]
     fields = {
-        "encoding": encoding, "data": np.frombuffer(b"".join(rows), np.uint8), "width": width, "height": height,
-        "step": width * values.itemsize + padding, "is_bigendian": 0,
+        "encoding": encoding, "data": np.frombuffer(b"".join(rows), np.uint8), "width": width,
+        "height": height, "step": width * values.itemsize + padding, "is_bigendian": 0,
     }  # fmt: skip
     return SimpleNamespace(**fields | others)
 

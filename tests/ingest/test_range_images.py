@@ -199,7 +199,7 @@ def velodyne(model: int, distances: dict[tuple[int, int], float], step: int = 40
 
 
 def test_velodyne_packets() -> None:
-    """Lasers have the data sheet's angles; the second firing of a VLP-16 is half a step on; y is to the left."""
+    """Lasers have the data sheet's angles; a VLP-16 fires again half a step on; y is to the left."""
     points = points_in_scan([velodyne(0x22, {(0, 0): 10, (10, 17): 20})])
     assert points == pytest.approx(np.array([at(10, -15, 0), at(20, 1, -4.2)]), abs=1e-9)
     points = points_in_scan([velodyne(0x21, {(0, 0): 10, (0, 1): 10, (0, 31): 5})])
