@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from encoders.errors import NotFitted, WrongInput
-from encoders.spec import TokenSpec
+from encoders.spec import INVALID_AS_NAN, TokenSpec
 from encoders.tokens import TokenArray
 
 
@@ -42,8 +42,9 @@ class Encoder(Protocol):
         """Turn one launch into tokens.
 
         Args:
-            batch: pictures uint8 [B, T, 3, H, W] RGB; sound float32 [B, C, N] in [-1, 1]; signals
-                float32 [B, T, D], NaN where invalid. T or N is `context + chunk`.
+            batch: pictures uint8 [B, T, 3, H, W] RGB; depth float32 [B, T, H, W] in metres and signals
+                float32 [B, T, D], NaN where invalid; sound float32 [B, C, N] in [-1, 1]. T or N is
+                `context + chunk`.
 
         Returns:
             Codes [B, steps_per_chunk, ...], or the bytes of B * steps_per_chunk steps.
@@ -110,7 +111,7 @@ def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
         return
     codes = tokens.data.to(torch.int64)
     sizes = torch.tensor(spec.codebook_sizes, device=codes.device)
-    lowest = 0 if spec.input.medium == "signal" else spec.lowest_code
+    lowest = 0 if spec.input.medium in INVALID_AS_NAN else spec.lowest_code
     if bool((codes < lowest).any()) or bool((codes >= sizes).any()):
         found = f"{int(codes.min())} to {int(codes.max())}"
         raise WrongInput(

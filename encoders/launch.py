@@ -21,7 +21,7 @@ from torch import Tensor
 from encoders.encoder import Encoder
 from encoders.errors import NotFitted, WrongInput
 from encoders.launcher import Launched, Launcher, Launches
-from encoders.spec import InputSpec, TokenSpec
+from encoders.spec import INVALID_AS_NAN, SIZED, InputSpec, TokenSpec
 from encoders.tokens import ClipTokens, TokenArray
 
 Tag = TypeVar("Tag", bound=Hashable)
@@ -58,8 +58,8 @@ class ClipEncoder(Generic[Tag]):
 
         Args:
             tag: whatever the caller knows the clip by.
-            media: pictures uint8 [T, 3, H, W]; sound float32 [C, N]; signals float32 [T, D]. Any length,
-                also none. It is copied, and may be changed afterwards.
+            media: pictures uint8 [T, 3, H, W]; depth float32 [T, H, W]; sound float32 [C, N]; signals
+                float32 [T, D]. Any length, also none. It is copied, and may be changed afterwards.
 
         Raises:
             WrongInput: the clip does not fit the encoder; the message gives the nearest that does.
@@ -178,7 +178,7 @@ def reconstruct_clip(
         offsets: int64 [T' + 1], for bytes.
 
     Returns:
-        Pictures uint8 [T, 3, H, W], sound float32 [C, N], or signals float32 [T, D].
+        Pictures uint8 [T, 3, H, W], depth float32 [T, H, W], sound float32 [C, N], or signals float32 [T, D].
 
     Raises:
         WrongInput: the tokens are not whole chunks of this encoder, or codes are out of range.
@@ -223,7 +223,7 @@ def _launch_of(
 
 def _joined_rows(parts: list[Tensor], spec: InputSpec) -> Tensor:
     if not parts:
-        shape = (spec.channels, 0) if spec.medium == "sound" else (0, spec.channels, *(spec.size or ()))
+        shape = (spec.channels, 0) if spec.medium == "sound" else (0, *spec.launch_shape[2:])
         return torch.zeros(shape, dtype=getattr(torch, spec.dtype))
     media = torch.cat(parts)
     if spec.medium == "sound":
@@ -261,7 +261,7 @@ def _before(media: Tensor, spec: InputSpec) -> list[Tensor]:
 def _after(media: Tensor, spec: InputSpec, count: int) -> list[Tensor]:
     if not count:
         return []
-    if spec.medium == "pictures":
+    if spec.medium in SIZED:
         return [media[-1:].expand(count, *media.shape[1:])]
     return [_blank(media, spec, count)]
 
@@ -269,7 +269,7 @@ def _after(media: Tensor, spec: InputSpec, count: int) -> list[Tensor]:
 def _blank(media: Tensor, spec: InputSpec, count: int) -> Tensor:
     shape = list(media.shape)
     shape[_time_axis(spec)] = count
-    return media.new_full(shape, float("nan") if spec.medium == "signal" else 0)
+    return media.new_full(shape, float("nan") if spec.medium in INVALID_AS_NAN else 0)
 
 
 def _time_axis(spec: InputSpec) -> int:

@@ -45,8 +45,9 @@ class Quality:
     """Values that lay outside what the codes can say."""
     figures: dict[str, float] = field(default_factory=dict)
     """Pictures: `psnr_db` (mean over frames), `global_psnr_db` (of the mean squared error),
-    `bits_per_pixel`. Sound: `snr_db`, `segmental_snr_db`. Signals: `rmse.0` … in each column's unit,
-    and `normalised_rmse`, the root of the mean over columns of squared error by variance."""
+    `bits_per_pixel`. Depth: `mean_relative_error`, `largest_relative_error`, `bits_per_pixel`. Sound:
+    `snr_db`, `segmental_snr_db`. Signals: `rmse.0` … in each column's unit, and `normalised_rmse`, the root
+    of the mean over columns of squared error by variance."""
 
     @property
     def bits_per_second(self) -> float:
@@ -115,6 +116,31 @@ class _Pictures:
         }
 
 
+class _Depth:
+    """Pixels that are invalid in either are left out of the errors."""
+
+    def __init__(self, spec: TokenSpec) -> None:
+        self._pixels, self._valid, self._errors, self._worst = 0, 0, 0.0, 0.0
+
+    def add(self, clip: Tensor, back: Tensor) -> None:
+        valid = torch.isfinite(clip) & (clip > 0) & torch.isfinite(back)
+        metres = clip[valid].to(torch.float64)
+        errors = (back[valid].to(torch.float64) - metres).abs() / metres
+        self._pixels += clip.numel()
+        self._valid += errors.numel()
+        self._errors += float(errors.sum())
+        self._worst = max(self._worst, float(errors.max()) if errors.numel() else 0.0)
+
+    def figures(self, bits: float) -> dict[str, float]:
+        if not self._valid:
+            return {}
+        return {
+            "mean_relative_error": self._errors / self._valid,
+            "largest_relative_error": self._worst,
+            "bits_per_pixel": bits / self._pixels,
+        }
+
+
 class _Sound:
     def __init__(self, spec: TokenSpec) -> None:
         self._power, self._error = 0.0, 0.0
@@ -176,6 +202,7 @@ class _Signal:
 
 _TALLIES: dict[Medium, Callable[[TokenSpec], _Tally]] = {
     "pictures": _Pictures,
+    "depth": _Depth,
     "sound": _Sound,
     "signal": _Signal,
 }

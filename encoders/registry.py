@@ -32,6 +32,7 @@ class Entry:
 ENTRIES = (
     Entry("frames-dct", "pictures", "encoders.frames_fsq", "FramesDct"),
     Entry("jpeg", "pictures", "encoders.jpeg", "Jpeg"),
+    Entry("depth-log", "depth", "encoders.depth_log", "DepthLog"),
     Entry("sound-mdct", "sound", "encoders.sound_transform", "SoundMdct"),
     Entry("mulaw-256", "sound", "encoders.mulaw", "SoundMulaw"),
     Entry("bins-255", "signal", "encoders.bins", "Bins"),

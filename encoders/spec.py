@@ -12,12 +12,16 @@ from fractions import Fraction
 from math import log2, prod
 from typing import Any, Literal
 
-Medium = Literal["pictures", "sound", "signal"]
+Medium = Literal["pictures", "depth", "sound", "signal"]
 Kind = Literal["codes", "bytes", "features"]
 
-MEDIA: tuple[Medium, ...] = ("pictures", "sound", "signal")
+MEDIA: tuple[Medium, ...] = ("pictures", "depth", "sound", "signal")
+SIZED: tuple[Medium, ...] = ("pictures", "depth")
+"""Media that have a height and a width."""
+INVALID_AS_NAN: tuple[Medium, ...] = ("depth", "signal")
+"""Media of which a value may be missing: NaN, and code 0."""
 
-AXES: Mapping[Medium, str] = {"pictures": "BTCHW", "sound": "BCN", "signal": "BTD"}
+AXES: Mapping[Medium, str] = {"pictures": "BTCHW", "depth": "BTHW", "sound": "BCN", "signal": "BTD"}
 """The axes of a batch. The axis of time is T (frames, rows) or N (samples)."""
 
 
@@ -27,13 +31,13 @@ class InputSpec:
 
     medium: Medium
     dtype: str
-    """`uint8` for pictures, `float32` for sound and signals."""
+    """`uint8` for pictures, `float32` for depth, sound and signals."""
     value_range: tuple[float, float] | None
     """Smallest and largest value; what lies outside saturates. None: any finite value, NaN is invalid."""
     axes: str
-    """`BTCHW`, `BCN` or `BTD`."""
+    """`BTCHW`, `BTHW`, `BCN` or `BTD`."""
     channels: int
-    """3 for RGB, channels of sound, columns of a signal. 0: found when the encoder is fitted."""
+    """3 for RGB, 1 for depth, channels of sound, columns of a signal. 0: found when the encoder is fitted."""
     launch_batch: int
     """Rows of one launch. Every launch has exactly this many, so a token can't depend on how many came."""
     chunk: int = 1
@@ -41,7 +45,7 @@ class InputSpec:
     context: int = 0
     """Items of the same clip before the chunk that a launch row begins with; zeros at the clip's start."""
     size: tuple[int, int] | None = None
-    """Height and width of pictures, in pixels."""
+    """Height and width of pictures and depth, in pixels."""
     size_multiple: int = 1
     """Height and width must be multiples of this."""
     rate: Fraction | None = None
@@ -54,8 +58,10 @@ class InputSpec:
             raise ValueError(
                 f"launch batch and chunk must be at least 1, context and channels at least 0: {self}"
             )
-        if (self.size is not None) != (self.medium == "pictures"):
-            raise ValueError(f"pictures, and only they, have a size: got {self.size} for {self.medium}")
+        if (self.size is not None) != (self.medium in SIZED):
+            raise ValueError(
+                f"pictures and depth, and only they, have a size: got {self.size} for {self.medium}"
+            )
 
     @property
     def launch_shape(self) -> tuple[int, ...]:
@@ -63,6 +69,8 @@ class InputSpec:
         length = self.context + self.chunk
         if self.medium == "sound":
             return (self.launch_batch, self.channels, length)
+        if self.medium == "depth":
+            return (self.launch_batch, length, *(self.size or ()))
         return (self.launch_batch, length, self.channels, *(self.size or ()))
 
     @property

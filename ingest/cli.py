@@ -184,6 +184,14 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
     help="Frames at --fps, or keyframes alone (much faster), each at its own time.",
 )
 @click.option("--video", default="auto", metavar="NAME|none", help="Frame encoder (see: fifth encoders).")
+@click.option("--depth", default="auto", metavar="NAME|none", help="Encoder of depth and point clouds.")
+@click.option(
+    "--depth-size",
+    type=int,
+    default=128,
+    show_default=True,
+    help="Depth pictures are N x N, nearest-sampled.",
+)
 @click.option("--audio", default="auto", metavar="NAME|none", help="Sound encoder.")
 @click.option("--signals", default="auto", metavar="NAME|none", help="Signal encoder.")
 @click.option("--signal-hz", type=SignalRate(), default="50", show_default=True, help="Grid of signals.")
@@ -275,7 +283,9 @@ def _settings(options: dict[str, Any]) -> Any:
         size=options["size"],
         fit=options["fit"],
         sample=options["sample"],
+        depth_size=options["depth_size"],
         video=options["video"],
+        depth=options["depth"],
         audio=options["audio"],
         signals=options["signals"],
         signal_hz=options["signal_hz"],

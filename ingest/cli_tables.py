@@ -42,7 +42,7 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
 
 def _ending(info: Mapping[str, Any], layout: str) -> str:
     """Return the ending of a file that shows a layout's first medium."""
-    endings = {"pictures": ".mp4", "sound": ".wav", "signal": ".csv", "text": ".txt"}
+    endings = {"pictures": ".mp4", "depth": ".npy", "sound": ".wav", "signal": ".csv", "text": ".txt"}
     tracks = next(entry for entry in info["layouts"] if entry["name"] == layout)["tracks"]
     media = {track["medium"] for track in tracks}
     return next(ending for medium, ending in endings.items() if medium in media)

@@ -37,6 +37,8 @@ AT_THE_END_NS = NS // 10
 """Damage within the last tenth of a second of a track is a note, not a failure."""
 
 
+SHOWN = ("pictures", "depth")
+"""Media of which at each time the last item before it is shown."""
 PictureChoice = Literal["grid", "keyframes"]
 PICTURE_CHOICES: tuple[PictureChoice, ...] = ("grid", "keyframes")
 
@@ -49,7 +51,10 @@ class Sampling:
     """`grid`: at each grid time the picture shown then; `keyframes`: each picture that is decodable by
     itself, at its own time."""
     fps: Fraction = Fraction(8)
+    """Of pictures and depth."""
     size: int = 256
+    depth_size: int = 128
+    """Edge of squares of distances; range images of point clouds have a size of their own."""
     fit: Fit = "crop"
     sample_rate: int = 16000
     channels: int = 1
@@ -66,7 +71,7 @@ class Wish:
     columns: tuple[int, ...] | None = None
     """Signals: indices of the columns wanted; None: all."""
     rate: Fraction | Literal["", "native"] = ""
-    """Pictures and signals: grid times per second, where they differ from the sampling's."""
+    """Pictures, depth and signals: grid times per second, where they differ from the sampling's."""
     joined: tuple[Wish, ...] = ()
     """Signals: further tracks whose columns stand behind this one's, on the same grid."""
 
@@ -217,7 +222,7 @@ def _grid(wish: Wish, sampling: Sampling) -> Grid | None:
         return None
     if wish.rate:
         return SteadyGrid(wish.rate)
-    if wish.track.medium == "pictures":
+    if wish.track.medium in SHOWN:
         return SteadyGrid(sampling.fps) if sampling.pictures == "grid" else None
     return SteadyGrid(sampling.signal_hz) if sampling.signal_hz else None
 
@@ -246,12 +251,16 @@ def _sampler(
     wish: Wish, grid: Grid | None, windows: Sequence[Window], sampling: Sampling, report: Report
 ) -> Sampler:
     track = wish.track
-    if track.medium == "pictures":
+    if track.medium in SHOWN:
+        from ingest.sampling.frames import Distances, Frames, Squares
         from ingest.sampling.pictures import EachPictureSampler, PictureSampler
 
+        frames: Frames = Squares(track, sampling.size, sampling.fit, report)
+        if track.medium == "depth":
+            frames = Distances(track, sampling.depth_size, sampling.fit, report)
         if grid is None:
-            return EachPictureSampler(track, windows, sampling.size, sampling.fit, report)
-        return PictureSampler(track, windows, grid, sampling.size, sampling.fit, report)
+            return EachPictureSampler(windows, frames)
+        return PictureSampler(track, windows, grid, frames, report)
     if track.medium == "sound":
         from ingest.decoders.av_sound import AvResampler
         from ingest.sampling.sound import SoundSampler

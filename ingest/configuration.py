@@ -23,10 +23,10 @@ from ingest.track_map import TrackMap
 if TYPE_CHECKING:
     from encoders import Encoder
 
-PIPELINE_REVISION = 2
+PIPELINE_REVISION = 3
 """Raised whenever our code changes the bytes that the same configuration gives."""
 
-MEDIA = ("pictures", "sound", "signal")
+MEDIA = ("pictures", "depth", "sound", "signal")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,10 @@ class Settings:
     size: int = 256
     fit: str = "auto"
     """`auto`: crop for files, pad for bags (a gripper is at the edge)."""
+    depth_size: int = 128
+    """Edge of depth pictures; range images of point clouds have a size of their own."""
     video: str = "auto"
+    depth: str = "auto"
     audio: str = "auto"
     signals: str = "auto"
     """Encoder names; `auto` is the medium's default, `none` leaves the medium out."""
@@ -74,6 +77,8 @@ class Settings:
             raise WrongUse(f"--fps must be at most 1000, got {float(self.fps):g}")
         if self.size < 16 or self.size > 4096 or self.size % 16:
             raise WrongUse(f"--size must be a multiple of 16 from 16 to 4096, got {self.size}")
+        if not 1 <= self.depth_size <= 4096:
+            raise WrongUse(f"--depth-size must be from 1 to 4096, got {self.depth_size}")
         if self.fit not in ("auto", *FITS):
             raise WrongUse(f"--fit must be crop, pad or stretch, got {self.fit!r}")
         if self.sample not in PICTURE_CHOICES:
@@ -92,7 +97,8 @@ class Settings:
         """Return the encoder's name for a medium; None where the medium is left out."""
         from encoders import default_encoder, medium_of
 
-        name = {"pictures": self.video, "sound": self.audio, "signal": self.signals}[medium]
+        names = {"pictures": self.video, "depth": self.depth, "sound": self.audio, "signal": self.signals}
+        name = names[medium]
         if name == "none":
             return None
         if name == "auto":
@@ -142,6 +148,7 @@ class Configuration:
             pictures=self.data["sample"],
             fps=Fraction(self.data["fps"]),
             size=self.data["size"],
+            depth_size=self.data["depth_size"],
             fit=self.fit_for(kind),
             sample_rate=int(rate),
             channels=sound["input"]["channels"] if sound else 1,
@@ -180,6 +187,7 @@ def resolve(settings: Settings, stored: Configuration | None = None) -> tuple[Co
         "clip_ns": seconds_to_ns(settings.clip_seconds),
         "fps": rate_text(settings.fps),
         "size": settings.size,
+        "depth_size": settings.depth_size,
         "fit": settings.fit,
         "sample": settings.sample,
         "encoders": {medium: e.spec.to_json() if e else None for medium, e in encoders.items()},
@@ -212,7 +220,8 @@ def _encoder(settings: Settings, medium: str, device: str) -> Encoder | None:
         name = settings.encoder_name(medium)
         if name is None:
             return None
-        more = {"size": settings.size} if medium == "pictures" else {}
+        sizes = {"pictures": settings.size, "depth": settings.depth_size}
+        more = {"size": sizes[medium]} if medium in sizes else {}
         return load_encoder(name, device, **more)
     except EncodersError as error:
         raise WrongUse(str(error)) from error

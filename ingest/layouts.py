@@ -14,13 +14,14 @@ from fnmatch import fnmatch
 from fractions import Fraction
 from typing import Any
 
-from encoders import TokenSpec
-from ingest.clips import Wish
+from encoders import TokenSpec, load_encoder
+from ingest.clips import SHOWN, Wish
 from ingest.configuration import Configuration, rate_text
 from ingest.recording import Incident, Recording, Track
+from ingest.sampling.frames import depth_shape
 from ingest.track_map import NATIVE, MapPart, TrackMap, sampled_by
 
-MEDIUM_ORDER = ("pictures", "sound", "signal", "text")
+MEDIUM_ORDER = ("pictures", "depth", "sound", "signal", "text")
 LONGEST_SLUG = 40
 
 
@@ -131,13 +132,17 @@ def layout_of(wishes: Sequence[Wish], configuration: Configuration) -> dict[str,
 def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
     medium = wish.track.medium
     spec = configuration.data["encoders"][medium] if medium != "text" else {}
+    if medium == "depth":
+        spec = _sized(spec, depth_shape(wish.track, configuration.data["depth_size"]))
+    shown = "" if configuration.data["sample"] == "keyframes" else configuration.data["fps"]
     rate = {
-        "pictures": "" if configuration.data["sample"] == "keyframes" else configuration.data["fps"],
+        "pictures": shown,
+        "depth": shown,
         "signal": configuration.data["signal_hz"],
         "sound": spec["input"]["rate"] if medium == "sound" else "",
         "text": "",
     }[medium]
-    if medium in ("pictures", "signal"):
+    if medium in (*SHOWN, "signal"):
         if wish.rate:
             rate = wish.rate if isinstance(wish.rate, str) else rate_text(wish.rate)
         if rate == NATIVE or configuration.reference:
@@ -151,6 +156,14 @@ def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
         "rate": rate,
         "details": {},
     }
+
+
+def _sized(spec: Mapping[str, Any], size: tuple[int, int]) -> Mapping[str, Any]:
+    """Return the spec of the same encoder for frames of another size."""
+    if tuple(spec["input"]["size"]) == size:
+        return spec
+    sized = load_encoder(spec["encoder"], **{**spec["settings"], "size": list(size)})
+    return sized.spec.to_json()
 
 
 def _members(track: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -168,7 +181,7 @@ def _members(track: Mapping[str, Any]) -> list[dict[str, Any]]:
         trailing = [columns] if medium == "signal" else spec["shape"]
         what = "features" if spec["kind"] == "features" else "tokens"
         members = [array(what, spec["dtype"], None, *trailing)]
-    if medium == "pictures" or (medium == "signal" and not track["rate"]):
+    if medium in SHOWN or (medium == "signal" and not track["rate"]):
         members.append(array("times", "int64", None))
     if medium == "signal":
         members.append(array("values", "float32", None, columns))
@@ -218,7 +231,7 @@ def estimated_bytes(layout: Mapping[str, Any], length_ns: int) -> int:
 
 
 def _bytes_per_second(track: Mapping[str, Any], what: str, member: Mapping[str, Any]) -> float:
-    unsaid = 1.0 if track["medium"] == "pictures" else 100.0  # keyframes; messages
+    unsaid = 1.0 if track["medium"] in SHOWN else 100.0  # keyframes; messages
     rate = float(Fraction(track["rate"])) if track["rate"] else unsaid
     spec = track["spec"]
     if what == "txt" or track["medium"] == "text":

@@ -90,7 +90,7 @@ class _Plan:
         self.pictures = [track["name"] for track in tracks if track["medium"] == "pictures"]
         self.signals = [track["name"] for track in tracks if track["medium"] == "signal"]
         self.texts = [track["name"] for track in tracks if track["medium"] == "text"]
-        self.left_out = [track["name"] for track in tracks if track["medium"] == "sound"]
+        self.left_out = [track["name"] for track in tracks if track["medium"] in ("depth", "sound")]
         if not (self.pictures or self.signals):
             raise WrongUse(f"layout {layout} has neither pictures nor signals to export")
         leading = (self.pictures or self.signals)[0]

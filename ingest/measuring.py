@@ -11,6 +11,7 @@ import torch
 
 from encoders import (
     Encoder,
+    Medium,
     TokenSpec,
     default_encoder,
     encoder_names,
@@ -23,9 +24,10 @@ from ingest.discovery import Walk, find_recordings
 from ingest.errors import CannotOpen, WrongUse
 from ingest.opening import open_recording
 from ingest.recording import Recording, Track
-from ingest.sampling.clip import PictureClip, SignalClip, SoundClip
+from ingest.sampling.clip import DepthClip, PictureClip, SignalClip, SoundClip
 from ingest.timing import NS, clip_count
 
+MEDIA: tuple[Medium, ...] = ("pictures", "depth", "sound", "signal")
 FPS, SIGNAL_HZ = Fraction(8), Fraction(50)
 CLIP_NS = 4 * NS
 MOST_RECORDINGS = 8
@@ -37,7 +39,7 @@ def list_encoders() -> dict[str, Any]:
     for name in encoder_names():
         spec = load_encoder(name).spec
         medium = medium_of(name)
-        rate = {"pictures": FPS, "signal": SIGNAL_HZ, "sound": None}[medium]
+        rate = {"pictures": FPS, "depth": FPS, "signal": SIGNAL_HZ, "sound": None}[medium]
         per_second = spec.tokens_per_second(rate)
         found.append(
             {
@@ -57,7 +59,8 @@ def list_encoders() -> dict[str, Any]:
 
 def _takes(spec: TokenSpec) -> str:
     if spec.input.size:
-        return f"{spec.input.size[1]}x{spec.input.size[0]} RGB"
+        what = "metres" if spec.input.medium == "depth" else "RGB"
+        return f"{spec.input.size[1]}x{spec.input.size[0]} {what}"
     if spec.input.rate:
         return f"{int(spec.input.rate)} Hz, {spec.input.channels} ch"
     return "columns"
@@ -92,10 +95,11 @@ def measure_encoders(path: Path, seconds: Fraction) -> dict[str, Any]:
     """
     media = _media(path, int(seconds * NS))
     measured = []
-    for medium in ("pictures", "sound", "signal"):
+    for medium in MEDIA:
         for name in encoder_names(medium):
             for track, clips, rate, columns in media[medium]:
-                measured.append(_measured(load_encoder(name), track, clips, rate, columns))
+                sizes: dict[str, Any] = {"size": list(clips[0].shape[1:])} if medium == "depth" else {}
+                measured.append(_measured(load_encoder(name, **sizes), track, clips, rate, columns))
     if not measured:
         raise WrongUse(f"{path}: no media to measure on")
     return {"measured": measured}
@@ -120,7 +124,7 @@ Clips = list[tuple[str, list[torch.Tensor], Fraction, tuple[str, ...]]]
 
 
 def _media(path: Path, length_ns: int) -> dict[str, Clips]:
-    """Read pictures and sound of all recordings together, and each signal track by itself."""
+    """Read pictures and sound of all recordings together, and each track of depth and signals by itself."""
     spec = load_encoder(default_encoder("sound")).spec.input
     sampling = Sampling(
         fps=FPS, sample_rate=int(spec.rate or 16000), channels=spec.channels, signal_hz=SIGNAL_HZ
@@ -128,6 +132,7 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
     pictures: list[torch.Tensor] = []
     sound: list[torch.Tensor] = []
     signals: dict[str, list[torch.Tensor]] = {}
+    depths: dict[str, list[torch.Tensor]] = {}
     columns: dict[str, tuple[str, ...]] = {}
     for found in list(find_recordings([path], Walk()))[:MOST_RECORDINGS]:
         try:
@@ -138,6 +143,8 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
                         pictures.append(torch.as_tensor(media.frames).permute(0, 3, 1, 2))
                     elif isinstance(media, SoundClip):
                         sound.append(torch.from_numpy(media.samples))
+                    elif isinstance(media, DepthClip):
+                        depths.setdefault(f"{found.name}:{wish}", []).append(torch.from_numpy(media.frames))
                     else:
                         name = f"{found.name}:{wish}"
                         columns[name] = recording.track(wish).columns
@@ -146,6 +153,7 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
             continue
     return {
         "pictures": [("all pictures", pictures, FPS, ())] if pictures else [],
+        "depth": [(name, clips, FPS, ()) for name, clips in sorted(depths.items())],
         "sound": [("all sound", sound, Fraction(sampling.sample_rate), ())] if sound else [],
         "signal": [(name, clips, SIGNAL_HZ, columns[name]) for name, clips in sorted(signals.items())],
     }
@@ -153,13 +161,13 @@ def _media(path: Path, length_ns: int) -> dict[str, Clips]:
 
 def _clips(
     source: Any, recording: Recording, length_ns: int, sampling: Sampling
-) -> Iterator[tuple[str, PictureClip | SoundClip | SignalClip]]:
+) -> Iterator[tuple[str, PictureClip | DepthClip | SoundClip | SignalClip]]:
     wishes = [Wish(track.name, track) for track in recording.tracks if _measurable(track)]
     count = clip_count(recording.origin_ns, recording.stop_ns, CLIP_NS)
     wanted = min(count, max(1, length_ns // CLIP_NS))
     windows = windows_of(recording, CLIP_NS, (count - wanted) // 2, wanted)
     for _, name, media in read_clips(source, wishes, windows, sampling, lambda _: None):
-        if isinstance(media, (PictureClip, SoundClip, SignalClip)) and media.valid:
+        if isinstance(media, (PictureClip, DepthClip, SoundClip, SignalClip)) and media.valid:
             yield name, media
 
 

@@ -176,6 +176,9 @@ def _what(track: Mapping[str, Any]) -> str:
         mirrored = ", mirrored" if track["mirrored"] else ""
         aspect = f", pixels {track['sample_aspect']}" if track["sample_aspect"] != "1" else ""
         return f"{track['width']}x{track['height']} {track['pixel_format']}{turned}{mirrored}{aspect}"
+    if track["medium"] == "depth":
+        what = "range image" if "projection" in track["details"] else f"{track['pixel_format']}, metres"
+        return f"{track['width']}x{track['height']} {what}"
     if track["medium"] == "sound":
         return f"{track['sample_rate']} Hz, {track['channels']} ch"
     if track["medium"] == "signal":

@@ -1,7 +1,8 @@
 """Tokens back to pictures and sound: one sample of a dataset becomes an mp4, wav or csv.
 
 The ending of the output decides: `.mp4` (pictures and, where the sample has it, sound), `.wav`
-(sound), `.csv` (signals, one row per step), `.txt` (text). A folder gets one file per track.
+(sound), `.csv` (signals, one row per step), `.npy` (depth, float32 [T, H, W] in metres, NaN where nothing
+was measured), `.txt` (text). A folder gets one file per track.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ UNSAID_RATE = Fraction(8)
 """Frames per second of pictures whose rate is not stored."""
 
 
+ENDINGS = {"pictures": ".mp4", "depth": ".npy", "sound": ".wav", "signal": ".csv", "text": ".txt"}
+"""Of the files that tracks are written to, by medium."""
+
+
 @dataclass(frozen=True)
 class Reconstructed:
     """One track of a sample, turned back into media."""
@@ -34,7 +39,8 @@ class Reconstructed:
     name: str
     medium: str
     media: Any
-    """pictures uint8 [T, 3, H, W], sound float32 [C, N], signal float32 [T, D], text str."""
+    """pictures uint8 [T, 3, H, W], depth float32 [T, H, W] in metres, sound float32 [C, N], signal
+    float32 [T, D], text str."""
     rate: Fraction | None
     """Frames, samples or rows per second; None for native stamps and text."""
     columns: tuple[str, ...] = ()
@@ -83,7 +89,7 @@ def write_reconstruction(tracks: Mapping[str, Reconstructed], out: Path, track: 
 
     Args:
         tracks: as `reconstruct_sample` returned them.
-        out: `.mp4`, `.wav`, `.csv`, `.txt`, or a folder for all of them that are not empty.
+        out: `.mp4`, `.npy`, `.wav`, `.csv`, `.txt`, or a folder for all of them that are not empty.
         track: the track to write where several would fit; empty: the first of its medium.
 
     Raises:
@@ -97,10 +103,10 @@ def write_reconstruction(tracks: Mapping[str, Reconstructed], out: Path, track: 
             raise WrongUse(f"cannot write {out.name}: every track of the sample is empty")
         out.mkdir(parents=True, exist_ok=True)
         return [path for t in full for path in write_reconstruction(tracks, out / _file(t), t.name)]
-    medium = {".mp4": "pictures", ".wav": "sound", ".csv": "signal", ".txt": "text"}.get(ending)
+    medium = next((medium for medium, other in ENDINGS.items() if other == ending), None)
     if medium is None:
         raise WrongUse(
-            f"cannot write {out.name}: give a name that ends in .mp4, .wav, .csv or .txt, or a folder"
+            f"cannot write {out.name}: give a name that ends in .mp4, .npy, .wav, .csv or .txt, or a folder"
         )
     chosen = _chosen(tracks, medium, track, out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +115,9 @@ def write_reconstruction(tracks: Mapping[str, Reconstructed], out: Path, track: 
         if medium == "pictures":
             sound = next((t for t in tracks.values() if t.medium == "sound" and _has_content(t)), None)
             _write_mp4(part, chosen, sound)
+        elif medium == "depth":
+            with part.open("wb") as file:
+                np.save(file, chosen.media, allow_pickle=False)
         elif medium == "sound":
             _write_wav(part, chosen)
         elif medium == "signal":
@@ -122,7 +131,7 @@ def write_reconstruction(tracks: Mapping[str, Reconstructed], out: Path, track: 
 
 
 def _file(track: Reconstructed) -> str:
-    return track.name + {"pictures": ".mp4", "sound": ".wav", "signal": ".csv", "text": ".txt"}[track.medium]
+    return track.name + ENDINGS[track.medium]
 
 
 def _chosen(tracks: Mapping[str, Reconstructed], medium: str, track: str, out: Path) -> Reconstructed:

@@ -2,7 +2,7 @@
 
     Source.probe()  -> Recording          what is inside, read once from end to end
     Source.read()   -> Packet ...         in the container's own order
-    Decoder.decode(packet) -> Picture | Sound | Rows | Cue
+    Decoder.decode(packet) -> Picture | DepthPicture | Sound | Rows | Cue
 
 All values are plain and small; all times are int64 nanoseconds on the recording's own timeline
 (bags: Unix time; files: container time). Ranges are half open. A `Recording` survives JSON
@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from ingest.geometry import Region
 
-Medium = Literal["pictures", "sound", "signal", "text"]
+Medium = Literal["pictures", "depth", "sound", "signal", "text"]
 Severity = Literal["failure", "note"]
 
 
@@ -115,7 +115,8 @@ class Track:
     """Up to 100 spans longer than the maximum age (or 3 periods) without an item."""
     width: int = 0
     height: int = 0
-    """Stored size in pixels, before rotation and sample aspect ratio."""
+    """Stored size in pixels, before rotation and sample aspect ratio; of point clouds that of the range
+    images they become."""
     sample_aspect: str = "1"
     """Width of a pixel by its height, a fraction."""
     rotation: int = 0
@@ -254,6 +255,56 @@ class Picture(Protocol):
         ...
 
 
+class DepthCounts(NamedTuple):
+    """What became of the measurements that a range image was asked of."""
+
+    points: int = 0
+    """All of them: pixels that were looked at, or points of the cloud."""
+    invalid: int = 0
+    """Without a distance."""
+    outside: int = 0
+    """Outside the field of view that was planned."""
+    hidden: int = 0
+    """Behind a nearer one in the same pixel, or between the rows and columns that were taken."""
+
+    def plus(self, other: DepthCounts) -> DepthCounts:
+        """Return the sums."""
+        return DepthCounts(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class DepthPicture(Protocol):
+    """Distances that are worked out only when somebody wants them."""
+
+    @property
+    def time_ns(self) -> int:
+        """Return when they were measured."""
+        ...
+
+    @property
+    def stop_ns(self) -> int:
+        """Return until when they are shown if no others follow; 0 where the source does not say."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Return the stored width in pixels; of a point cloud that of its range image."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Return the stored height."""
+        ...
+
+    def metres(self, width: int, height: int, region: Region | None = None) -> tuple[np.ndarray, DepthCounts]:
+        """Return float32 [height, width], NaN where nothing was measured, of a region (None: all of it),
+        every value one that was measured; and what became of the measurements.
+
+        Raises:
+            CannotDecode: the bytes are damaged.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Sound:
     """A stretch of sound as decoded: not yet mixed or resampled."""
@@ -295,7 +346,7 @@ class Cue:
     text: str
 
 
-MediaItem = Picture | Sound | Rows | Cue
+MediaItem = Picture | DepthPicture | Sound | Rows | Cue
 
 
 class Decoder(Protocol):

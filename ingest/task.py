@@ -29,7 +29,8 @@ from ingest.layouts import select, source_of
 from ingest.opening import open_recording
 from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
-from ingest.sampling.clip import ClipMedia, PictureClip, SignalClip, SoundClip, TextClip, Window
+from ingest.sampling.clip import ClipMedia, DepthClip, PictureClip, SignalClip, SoundClip, TextClip, Window
+from ingest.sampling.frames import is_range_image
 from shards import DatasetFolder, ShardWriter, recording_number, sample_key, shard_name
 
 Tag = tuple[str, int, str]
@@ -158,6 +159,9 @@ class _Task:
         if isinstance(media, PictureClip):
             clip.members[f"{name}.times.npy"] = media.times_ns
             tensor = torch.as_tensor(media.frames).permute(0, 3, 1, 2)
+        elif isinstance(media, DepthClip):
+            clip.members[f"{name}.times.npy"] = media.times_ns
+            tensor = torch.from_numpy(media.frames)
         elif isinstance(media, SoundClip):
             tensor = torch.from_numpy(media.samples)
         else:
@@ -228,6 +232,16 @@ class _Task:
                 "mirrored": track.mirrored,
                 **seen_as(track),
                 "fit": self.configuration.fit_for(entry.kind),
+            }
+        if isinstance(media, DepthClip):
+            return common | {
+                "source_width": track.width,
+                "source_height": track.height,
+                "pixel_format": track.pixel_format,
+                "rule": track.details["depth_rule"],
+                "frame": track.details.get("frame", ""),
+                "fit": "" if is_range_image(track) else self.configuration.fit_for(entry.kind),
+                **media.counts._asdict(),
             }
         if isinstance(media, SoundClip):
             return common | {"source_rate": track.sample_rate, "source_channels": track.channels}
@@ -300,7 +314,7 @@ def has_content(media: ClipMedia, track: Track) -> bool:
     if isinstance(media, TextClip):
         return any(cue.start_ns >= 0 for cue in media.cues)
     held = track.clock is not None and not track.max_age_ns
-    if isinstance(media, PictureClip) and held:
+    if isinstance(media, (PictureClip, DepthClip)) and held:
         return bool((media.times_ns >= 0).any())
     if isinstance(media, SignalClip) and held:
         return media.fresh

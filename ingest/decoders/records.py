@@ -37,21 +37,18 @@ class Flat(NamedTuple):
     """Lists that are too long: `data (1000 values)`."""
 
 
-def flatten(message: Mapping[str, Any], known_lists: Sequence[str] = ()) -> Flat:
+def flatten(message: Mapping[str, Any]) -> Flat:
     """Return a message's numbers by their path.
 
     Args:
         message: mappings, lists, numbers, and whatever else is passed over.
-        known_lists: paths of lists that are columns however long they are.
     """
     left_out: list[str] = []
-    numbers = dict(_leaves(message, "", frozenset(known_lists), left_out, 0))
+    numbers = dict(_leaves(message, "", left_out, 0))
     return Flat(numbers, tuple(left_out))
 
 
-def _leaves(
-    value: Any, path: str, known: frozenset[str], left_out: list[str], depth: int
-) -> Iterator[tuple[str, Number]]:
+def _leaves(value: Any, path: str, left_out: list[str], depth: int) -> Iterator[tuple[str, Number]]:
     if isinstance(value, (bool, int, float)):
         yield path, value
     elif depth > DEEPEST:
@@ -60,15 +57,15 @@ def _leaves(
         if len(value) == 2 and tuple(sorted(value, reverse=True)) in _TIMES:
             return
         for name, inner in value.items():
-            yield from _leaves(inner, f"{path}.{name}" if path else name, known, left_out, depth + 1)
+            yield from _leaves(inner, f"{path}.{name}" if path else name, left_out, depth + 1)
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
-        if len(value) > LONGEST_LIST and path not in known:
+        if len(value) > LONGEST_LIST:
             left_out.append(f"{path} ({len(value)} values)")
             return
         for index, inner in enumerate(value):
             name = inner.get("name") if isinstance(inner, Mapping) else None
             mark = name if isinstance(name, str) and name else index
-            yield from _leaves(inner, f"{path}[{mark}]", known, left_out, depth + 1)
+            yield from _leaves(inner, f"{path}[{mark}]", left_out, depth + 1)
 
 
 @dataclass

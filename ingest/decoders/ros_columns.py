@@ -4,7 +4,7 @@ Columns are a message's numbers by their path (`angular_velocity.x`, `covariance
 
     scalar, fixed array of up to 64       a column each
     JointState                            `position[NAME]`, `velocity[NAME]`, `effort[NAME]`, by joint
-    LaserScan, Joy, MultiArray            `ranges[0]` … up to the longest message, NaN beyond
+    Joy, MultiArray                       `axes[0]` … up to the longest message, NaN beyond
     duration                              a column, in seconds
     header, point in time, text           no column: a header is the clock, and seconds since 1970
                                           do not survive float32
@@ -33,7 +33,6 @@ NO_FIELDS = "structure_needs_at_least_one_member"
 JOINT_STATE = "sensor_msgs/msg/JointState"
 SEQUENCES: dict[str, tuple[str, ...]] = {
     JOINT_STATE: ("position", "velocity", "effort"),
-    "sensor_msgs/msg/LaserScan": ("ranges", "intensities"),
     "sensor_msgs/msg/Joy": ("axes", "buttons"),
 }
 MULTI_ARRAY = re.compile(r"std_msgs/msg/(U?Int(8|16|32|64)|Float(32|64)|Byte)MultiArray")

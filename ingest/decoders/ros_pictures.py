@@ -1,10 +1,9 @@
 """`sensor_msgs/Image` and `CompressedImage` -> pictures, decoded only when somebody wants them.
 
-`CompressedImage.format` is `FORMAT`, or `ENCODING; FORMAT compressed …`, or, for depth,
-`ENCODING; compressedDepth png`: 12 bytes (int32 kind, float32 A, float32 B, little-endian), then a PNG.
-For 32FC1 its 16-bit values are inverse depth: metres = A / (value - B), 0 is no reading.
+`CompressedImage.format` is `FORMAT`, or `ENCODING; FORMAT compressed …`. Pictures of distances are told
+apart here, and read by `depth_pictures`.
 
-Source: `compressed_image_transport` and `compressed_depth_image_transport`.
+Source: `compressed_image_transport`.
 """
 
 from __future__ import annotations
@@ -18,9 +17,7 @@ import numpy as np
 
 from ingest.decoders.ros_pixels import (
     RULE_16,
-    RULE_DEPTH,
     check_sizes,
-    depth_to_8_bits,
     pixels_to_rgb,
     scaled,
     to_8_bits,
@@ -30,7 +27,9 @@ from ingest.geometry import Region
 from ingest.recording import Packet
 
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-DEPTH_HEADER = struct.Struct("<iff")
+DEPTH_HEADER_BYTES = 12
+DEPTH_ENCODINGS = ("16UC1", "32FC1")
+"""Encodings of distances; formats of compressed pictures begin with them."""
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 LARGEST_PIXELS = 1 << 28
 """A compressed picture that claims to be larger is taken for damage."""
@@ -43,7 +42,9 @@ class Facts(NamedTuple):
     height: int
     pixel_format: str
     rule: str
-    """How more than 8 bits become 8; empty for 8."""
+    """How more than 8 bits become 8; empty for 8, and for distances."""
+    is_depth: bool = False
+    """Whether its values are distances."""
 
 
 @dataclass(eq=False)
@@ -58,15 +59,14 @@ class RosPicture:
 
     def rgb(self, width: int, height: int, region: Region | None = None) -> np.ndarray:
         """See `Picture`. A JPEG that shrinks to half or less is decoded at a half, quarter or eighth of
-        its size: the codec's own transform, of fewer coefficients, averages as it does so. Depth is never
-        averaged: each pixel is one that was measured.
+        its size: the codec's own transform, of fewer coefficients, averages as it does so.
         """
         seen = region or Region(0, 0, self.width, self.height)
         shrink = _shrink(self.message, seen, width, height)
         pixels, is_bgr = _pixels(self.message, shrink)
         left, top = seen.left // shrink, seen.top // shrink
         pixels = pixels[top : top + seen.height // shrink, left : left + seen.width // shrink]
-        small = scaled(pixels, width, height, nearest=is_depth(self.message))
+        small = scaled(pixels, width, height)
         return np.ascontiguousarray(small[:, :, ::-1]) if is_bgr else small  # few pixels by now
 
 
@@ -84,6 +84,8 @@ class RosPictures:
         """See `Decoder`."""
         message = self._deserialize(packet.data)
         facts = facts_of(message)
+        if facts.is_depth:
+            raise CannotDecode(f"a picture of distances ({facts.pixel_format}) among pictures of colours")
         return [RosPicture(packet.time_ns, facts.width, facts.height, message)]
 
     def flush(self) -> list[RosPicture]:
@@ -100,18 +102,26 @@ def facts_of(message: Any) -> Facts:
     if hasattr(message, "encoding"):
         width, height = int(message.width), int(message.height)
         kind = check_sizes(len(message.data), message.encoding, width, height, int(message.step))
-        return Facts(width, height, message.encoding, kind.rule)
-    data, depth = _compressed(message)
-    width, height, bits = _size_of(data)
-    rule = RULE_DEPTH if depth or _is_depth(message.format) else RULE_16
-    return Facts(width, height, message.format, rule if bits > 8 else "")
+        return Facts(width, height, message.encoding, kind.rule, kind.unit_m > 0)
+    packed = "compressedDepth" in message.format
+    width, height, bits = size_of(depth_png(message) if packed else np.frombuffer(message.data, np.uint8))
+    is_depth = packed or (bits > 8 and message.format.startswith(DEPTH_ENCODINGS))
+    return Facts(width, height, message.format, RULE_16 if bits > 8 and not is_depth else "", is_depth)
 
 
-def is_depth(message: Any) -> bool:
-    """Return whether a picture's values are distances."""
-    if hasattr(message, "encoding"):
-        return str(message.encoding).strip().upper() in ("16UC1", "32FC1")
-    return "compressedDepth" in message.format or _is_depth(message.format)
+def depth_png(message: Any) -> np.ndarray:
+    """Return the PNG file in a `compressedDepth` picture, behind its header.
+
+    Raises:
+        CannotDecode: there is none.
+    """
+    data = np.frombuffer(message.data, np.uint8)
+    if len(data) < DEPTH_HEADER_BYTES:
+        raise CannotDecode("a compressedDepth picture has no header")
+    data = data[DEPTH_HEADER_BYTES:]
+    if data[: len(PNG_MAGIC)].tobytes() != PNG_MAGIC:
+        raise CannotDecode(f"a compressedDepth picture ({message.format}) is not PNG: not supported")
+    return data
 
 
 def _shrink(message: Any, seen: Region, width: int, height: int) -> int:
@@ -139,12 +149,7 @@ def _pixels(message: Any, shrink: int = 1) -> tuple[np.ndarray, bool]:
             big_endian=bool(getattr(message, "is_bigendian", False)),  # Foxglove's is always little
         )
         return rgb, False
-    data, depth = _compressed(message)
-    pixels = _unpacked(data, shrink)
-    if depth and message.format.startswith("32FC1"):
-        return _grey(depth_to_8_bits(_metres(pixels, *depth), metres=True)), False
-    if depth or (pixels.dtype == np.uint16 and pixels.ndim == 2 and _is_depth(message.format)):
-        return _grey(depth_to_8_bits(pixels, metres=False)), False
+    pixels = unpacked(np.frombuffer(message.data, np.uint8), shrink)
     if pixels.dtype == np.uint16:
         pixels = to_8_bits(pixels)
     if pixels.ndim == 2:
@@ -153,32 +158,7 @@ def _pixels(message: Any, shrink: int = 1) -> tuple[np.ndarray, bool]:
     return (pixels if pixels.shape[2] == 3 else np.ascontiguousarray(pixels[:, :, :3])), True
 
 
-def _compressed(message: Any) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Return the JPEG or PNG in a message, and A and B of compressed depth."""
-    data = np.frombuffer(message.data, np.uint8)
-    if "compressedDepth" not in message.format:
-        return data, None
-    if len(data) < DEPTH_HEADER.size:
-        raise CannotDecode("a compressedDepth picture has no header")
-    _, a, b = DEPTH_HEADER.unpack(data[: DEPTH_HEADER.size].tobytes())
-    data = data[DEPTH_HEADER.size :]
-    if data[: len(PNG_MAGIC)].tobytes() != PNG_MAGIC:
-        raise CannotDecode(f"a compressedDepth picture ({message.format}) is not PNG: not supported")
-    return data, (a, b)
-
-
-def _is_depth(picture_format: str) -> bool:
-    return picture_format.startswith(("16UC1", "32FC1"))
-
-
-def _metres(inverse: np.ndarray, a: float, b: float) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        metres = np.float32(a) / (inverse.astype(np.float32) - np.float32(b))
-    metres[inverse == 0] = np.nan
-    return metres
-
-
-def _unpacked(data: np.ndarray, shrink: int = 1) -> np.ndarray:
+def unpacked(data: np.ndarray, shrink: int = 1) -> np.ndarray:
     """Return the pixels of a JPEG, PNG or whatever else OpenCV reads, as they are stored.
 
     Args:
@@ -208,7 +188,7 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
     return np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def _size_of(data: np.ndarray) -> tuple[int, int, int]:
+def size_of(data: np.ndarray) -> tuple[int, int, int]:
     """Return width, height and bits per channel of a compressed picture, decoding it only if need be."""
     head = data[: 1 << 16].tobytes()
     if head.startswith(PNG_MAGIC) and len(head) >= 26:
@@ -216,7 +196,7 @@ def _size_of(data: np.ndarray) -> tuple[int, int, int]:
     elif head.startswith(JPEG_MAGIC) and (size := _jpeg_size(data)):
         width, height, bits = *size, 8
     else:
-        pixels = _unpacked(data)
+        pixels = unpacked(data)
         height, width = pixels.shape[:2]
         bits = pixels.itemsize * 8
     if not 0 < width * height <= LARGEST_PIXELS:

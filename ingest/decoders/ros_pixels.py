@@ -1,10 +1,8 @@
 """Pixels of `sensor_msgs/Image` in every encoding in common use -> uint8 RGB.
 
-What has more than 8 bits becomes 8 by a stated rule, which the track's details repeat:
-
-    mono16, rgb16 …    value / 257, rounded: 0…65535 -> 0…255
-    16UC1              depth in millimetres, 0…10 m -> 0…255, rounded; farther is 255, no reading 0
-    32FC1              depth in metres, the same; NaN and infinite are 0
+What has more than 8 bits (mono16, rgb16 …) becomes 8 by a stated rule, which the track's details repeat:
+value / 257, rounded, so that 0…65535 is 0…255. 16UC1 and 32FC1 are distances and never become colours
+(`depth_pictures`).
 
 Source: `sensor_msgs/image_encodings`; REP 118 for depth. Bayer patterns are named by their first row
 (`rggb`: red, green), which OpenCV's `COLOR_BayerRGGB2RGB` follows.
@@ -19,11 +17,7 @@ import numpy as np
 
 from ingest.errors import CannotDecode
 
-FARTHEST_M = 10.0
-"""Depth that becomes 255."""
-
 RULE_16 = "value / 257"
-RULE_DEPTH = "depth, 0 to 10 m as 0 to 255"
 
 
 @dataclass(frozen=True)
@@ -33,10 +27,11 @@ class Encoding:
     dtype: Literal["u1", "u2", "f4"]
     channels: int
     convert: str
-    """Empty: RGB or grey as it is; else how it becomes RGB: the name of an OpenCV conversion, `depth_mm`
-    or `depth_m`."""
+    """Empty: RGB or grey as it is; else how it becomes RGB: the name of an OpenCV conversion."""
     rows: tuple[int, int] = (1, 1)
     """Rows in memory per row of the picture, a fraction: 3/2 for planes of half the size."""
+    unit_m: float = 0.0
+    """Distances: how many metres a value of 1 is; 0 for colours."""
 
     def row_bytes(self, width: int) -> int:
         """Return the bytes of a row without padding."""
@@ -49,9 +44,7 @@ class Encoding:
     @property
     def rule(self) -> str:
         """How more than 8 bits become 8; empty for 8."""
-        if self.convert in ("depth_mm", "depth_m"):
-            return RULE_DEPTH
-        return RULE_16 if self.dtype == "u2" else ""
+        return RULE_16 if self.dtype == "u2" and not self.unit_m else ""
 
 
 ENCODINGS = {
@@ -69,8 +62,8 @@ ENCODINGS = {
     "8UC1": Encoding("u1", 1, ""),
     "8UC3": Encoding("u1", 3, "BGR2RGB"),
     "8UC4": Encoding("u1", 4, "BGRA2RGB"),
-    "16UC1": Encoding("u2", 1, "depth_mm"),
-    "32FC1": Encoding("f4", 1, "depth_m"),
+    "16UC1": Encoding("u2", 1, "", unit_m=0.001),
+    "32FC1": Encoding("f4", 1, "", unit_m=1.0),
     "yuv422": Encoding("u1", 2, "YUV2RGB_UYVY"),
     "uyvy": Encoding("u1", 2, "YUV2RGB_UYVY"),
     "yuv422_yuy2": Encoding("u1", 2, "YUV2RGB_YUY2"),
@@ -114,13 +107,15 @@ def pixels_to_rgb(
         step_bytes: 0 for rows without padding.
 
     Raises:
-        CannotDecode: the encoding is not known, or the sizes do not fit the data.
+        CannotDecode: the encoding is not known or has no colours, or the sizes do not fit the data.
     """
     raw = np.frombuffer(data, np.uint8)
     kind = check_sizes(len(raw), encoding, width, height, step_bytes)
-    pixels = _pixels(raw, kind, width, height, step_bytes, big_endian)
-    if kind.convert in ("depth_mm", "depth_m"):
-        return _three(depth_to_8_bits(pixels, metres=kind.convert == "depth_m"))
+    if kind.unit_m:
+        raise CannotDecode(f"a picture of distances ({encoding}) among pictures of colours")
+    pixels = np.ascontiguousarray(pixel_rows(raw, kind, width, height, step_bytes, big_endian=big_endian))
+    if not pixels.dtype.isnative:
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="))
     if kind.convert:
         import cv2
 
@@ -147,18 +142,24 @@ def check_sizes(size_bytes: int, encoding: str, width: int, height: int, step_by
     return kind
 
 
-def _pixels(
-    raw: np.ndarray, kind: Encoding, width: int, height: int, step_bytes: int, big_endian: bool
+def pixel_rows(
+    raw: np.ndarray, kind: Encoding, width: int, height: int, step_bytes: int, *, big_endian: bool
 ) -> np.ndarray:
-    """Return [rows, width] or [rows, width, channels] in the machine's byte order, without padding."""
+    """Return a view [rows, width] or [rows, width, channels] of a picture's bytes, in its byte order.
+
+    Args:
+        raw: uint8 [N], of which `check_sizes` has said that it is long enough.
+        kind: the encoding.
+        step_bytes: from row to row; 0 for rows without padding.
+        big_endian: whether values of several bytes begin with the highest.
+    """
     dtype = np.dtype((">" if big_endian else "<") + kind.dtype)
     row_bytes, rows = kind.row_bytes(width), kind.row_count(height)
     step_bytes = step_bytes or row_bytes
     lines = np.lib.stride_tricks.as_strided(raw, (rows, row_bytes), (step_bytes, 1), writeable=False)
-    pixels = np.ascontiguousarray(lines).view(dtype)
-    if not dtype.isnative:
-        pixels = pixels.astype(dtype.newbyteorder("="))
-    return pixels if kind.channels == 1 else pixels.reshape(rows, width, kind.channels)
+    shape = (rows, width) if kind.channels == 1 else (rows, width, kind.channels)
+    strides = (step_bytes, dtype.itemsize * kind.channels, dtype.itemsize)[: len(shape)]
+    return np.lib.stride_tricks.as_strided(lines.view(dtype), shape, strides, writeable=False)
 
 
 def to_8_bits(values: np.ndarray) -> np.ndarray:
@@ -166,31 +167,15 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def depth_to_8_bits(depth: np.ndarray, *, metres: bool) -> np.ndarray:
-    """Return uint8: 0 to 10 m as 0 to 255, rounded; NaN and infinite are 0.
-
-    Args:
-        depth: in metres, or else in millimetres.
-    """
-    far = np.float32(FARTHEST_M if metres else FARTHEST_M * 1000)
-    values = np.nan_to_num(depth.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    levels: np.ndarray = np.rint(np.clip(values, 0, far) * (np.float32(255) / far))
-    return levels.astype(np.uint8)
-
-
 def _three(pixels: np.ndarray) -> np.ndarray:
     """Return grey as three equal channels."""
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def scaled(rgb: np.ndarray, width: int, height: int, *, nearest: bool = False) -> np.ndarray:
-    """Return the picture in another size: by area where it shrinks, linear where it grows; or of each
-    pixel's middle the value that is there.
-    """
+def scaled(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return the picture in another size: by area where it shrinks, linear where it grows."""
     import cv2
 
-    if nearest and rgb.shape[:2] != (height, width):
-        return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     if rgb.shape[1] > width or rgb.shape[0] > height:
         smaller = min(rgb.shape[1], width), min(rgb.shape[0], height)
         rgb = cv2.resize(rgb, smaller, interpolation=cv2.INTER_AREA)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ingest.recording import Cue
+from ingest.recording import Cue, DepthCounts
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,23 @@ class PictureClip:
     """uint8 [T, size, size, 3], RGB: an array, or a tensor on the GPU that decoded it."""
     times_ns: np.ndarray
     """int64 [T], each frame's own time, relative to the clip's start (may be negative)."""
+
+    @property
+    def valid(self) -> int:
+        """Number of frames."""
+        return len(self.times_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthClip:
+    """Sampled depth pictures or range images of one clip."""
+
+    frames: np.ndarray
+    """float32 [T, H, W], in metres; NaN where nothing was measured."""
+    times_ns: np.ndarray
+    """int64 [T], each frame's own time, relative to the clip's start (may be negative)."""
+    counts: DepthCounts
+    """What became of the measurements of all pictures that are shown."""
 
     @property
     def valid(self) -> int:
@@ -83,7 +100,7 @@ class TextClip:
         return len(self.cues)
 
 
-ClipMedia = PictureClip | SoundClip | SignalClip | TextClip
+ClipMedia = PictureClip | DepthClip | SoundClip | SignalClip | TextClip
 
 
 class Sampler(Protocol):

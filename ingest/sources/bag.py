@@ -33,6 +33,7 @@ from ingest.sources.bag_files import (
     open_storage,
 )
 from ingest.sources.bag_probe import once, probe_bag
+from ingest.sources.bag_ranges import range_decoder
 from ingest.sources.bag_reading import SoundReader, TrackReader, format_of_track
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, AnyMessage, Series, Storage
 from ingest.sources.bag_topics import Topic, topics_of
@@ -226,6 +227,8 @@ class BagSource:
             from ingest.sources.bag_video import video_decoder
 
             return video_decoder(track, message_type)
+        if (ranges := range_decoder(track, message_type)) is not None:
+            return ranges
         if track.medium == "pictures":
             return RosPictures(message_type.deserialize)
         if track.medium == "sound":

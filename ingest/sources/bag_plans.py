@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest.decoders.depth_pictures import RULE as DEPTH_RULE
 from ingest.decoders.records import SeenColumns
 from ingest.decoders.ros_columns import (
     MOST_COLUMNS,
@@ -163,7 +164,9 @@ class LeftOut:
 
 
 class PicturePlan(TopicPlan):
-    """Pictures: size and encoding are those of the first good message."""
+    """Pictures, of colours or of distances: what they are, size and encoding are those of the first good
+    message.
+    """
 
     medium: Medium = "pictures"
 
@@ -181,6 +184,9 @@ class PicturePlan(TopicPlan):
         facts = self._facts
         assert facts is not None
         fields = self.common(*self.clock.result())
+        if facts.is_depth:
+            fields["medium"] = "depth"
+            fields["details"]["depth_rule"] = DEPTH_RULE
         if facts.rule:
             fields["details"]["picture_rule"] = facts.rule
         return Track(**fields, width=facts.width, height=facts.height, pixel_format=facts.pixel_format)

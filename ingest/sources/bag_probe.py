@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from ingest.decoders.calibration import CALIBRATION_TYPES, calibration_of
+from ingest.decoders.laser_scans import is_scan
 from ingest.decoders.ros_mp3 import Mp3Frames
 from ingest.decoders.ros_sound import (
     AUDIO_INFO,
@@ -33,6 +34,7 @@ from ingest.sources.bag_plans import (
     UnknownSoundPlan,
     plan_for,
 )
+from ingest.sources.bag_ranges import CloudPlan, ScanPlan, is_cloud
 from ingest.sources.bag_reading import may_come_together
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, ManyMessages, Message, Storage
 from ingest.sources.bag_topics import Topic, info_topics, is_sound, is_video, left_out
@@ -201,6 +203,10 @@ class Planner:
             from ingest.sources.bag_video import VideoPlan
 
             return VideoPlan(topic, message_type)
+        if is_cloud(topic.channel.type_name):
+            return CloudPlan(topic, message_type)
+        if is_scan(topic.channel.type_name):
+            return ScanPlan(topic, message_type)
         return plan_for(topic, message_type)
 
     def _sound_format(self, topic: Topic, message_type: AnyType, first: Message) -> SoundFormat | None:

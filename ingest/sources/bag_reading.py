@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ingest.decoders.bulk import Bulk
+from ingest.decoders.laser_scans import is_scan
 from ingest.decoders.ros_layout import layout_of
 from ingest.decoders.ros_sound import (
     NS,
@@ -22,6 +23,8 @@ from ingest.sources.bag_storage import MAX_NS, MIN_NS, AnyMessage, Message
 from ingest.sources.bag_topics import Topic
 from ingest.sources.bag_types import AnyType, MessageType
 
+SHOWN = ("pictures", "depth")
+"""Media of which the last item before a time is shown then."""
 PREROLL_NS = 1_000_000_000
 """Sound is read from so much earlier, so that MP3 is in step when the window begins."""
 
@@ -46,7 +49,7 @@ class TrackReader:
         self._earliest_ns = clock.offset_min_ns if uses_header else 0
         self._latest_ns = clock.offset_max_ns if uses_header else 0
         after_ns = track.max_age_ns if track.medium == "signal" else 0
-        before_ns = track.max_age_ns if track.medium in ("signal", "pictures") else 0
+        before_ns = track.max_age_ns if track.medium in ("signal", *SHOWN) else 0
         self.log_start_ns = _int64(start_ns - before_ns + self._earliest_ns)
         self.log_stop_ns = _int64(stop_ns + after_ns + self._latest_ns + 1)
 
@@ -54,7 +57,7 @@ class TrackReader:
     def needs_last_before(self) -> bool:
         """Whether the last message before the window is needed, however old."""
         return self._track.medium == "text" or (
-            self._track.medium in ("signal", "pictures") and not self._track.max_age_ns
+            self._track.medium in ("signal", *SHOWN) and not self._track.max_age_ns
         )
 
     @property
@@ -97,6 +100,7 @@ def may_come_together(topic: Topic, message_type: AnyType) -> bool:
     """
     return (
         len(topic.numbers) == 1
+        and not is_scan(topic.channel.type_name)
         and isinstance(message_type, MessageType)
         and layout_of(message_type, ros1=message_type.ros1) is not None
     )

@@ -31,9 +31,6 @@ VIDEO_TYPES = (
 )
 UNREAD_VIDEO_TYPES = ("theora_image_transport/msg/Packet",)
 OTHER_TYPES = {
-    "sensor_msgs/msg/PointCloud2": "point clouds",
-    "sensor_msgs/msg/PointCloud": "point clouds",
-    "foxglove/PointCloud": "point clouds",
     "foxglove/Grid": "grids",
     "foxglove/VoxelGrid": "grids",
     "foxglove/SceneUpdate": "drawings",

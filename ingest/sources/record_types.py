@@ -26,7 +26,6 @@ NS = 1_000_000_000
 RECORD_ENCODINGS = ("protobuf", "json")
 BINARY_FIELD = "data"
 """Where Foxglove's schemas have bytes; in JSON they are written in base 64."""
-KNOWN_LISTS = {"foxglove/LaserScan": ("ranges", "intensities")}
 STAMPS = (("timestamp",), ("stamp",), ("header", "stamp"), ("header", "timestamp"))
 """Where a message may say when it was measured."""
 
@@ -50,7 +49,6 @@ class RecordType:
         self.name = name
         self.origin = "recording"
         self._codec = codec
-        self._known_lists = KNOWN_LISTS.get(well_known(name), ())
         self._last: tuple[Any, Any] = (None, None)
 
     def deserialize(self, data: bytes | memoryview) -> Any:
@@ -69,7 +67,7 @@ class RecordType:
         Raises:
             CannotDecode: the bytes do not fit the type.
         """
-        return flatten(self._codec.as_mapping(self.deserialize(data)), self._known_lists)
+        return flatten(self._codec.as_mapping(self.deserialize(data)))
 
     def header_ns(self, data: bytes | memoryview) -> int:
         """Return when a message says that it was measured; 0 where it does not."""

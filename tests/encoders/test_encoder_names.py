@@ -16,13 +16,15 @@ from encoders import DeviceUnavailable, Medium, MissingDependency, UnknownEncode
 
 def test_every_medium_has_encoders_and_a_default() -> None:
     """The names of a medium begin with its default, and every name is of one medium."""
-    media: tuple[Medium, ...] = ("pictures", "sound", "signal")
+    media: tuple[Medium, ...] = ("pictures", "depth", "sound", "signal")
     names = [name for medium in media for name in encoders.encoder_names(medium)]
     assert sorted(names) == sorted(encoders.encoder_names())
     for medium in media:
         assert encoders.default_encoder(medium) == encoders.encoder_names(medium)[0]
         assert {encoders.medium_of(name) for name in encoders.encoder_names(medium)} == {medium}
-    with pytest.raises(WrongSetting, match="no medium is called 'smell'; there are: pictures, sound, signal"):
+    with pytest.raises(
+        WrongSetting, match="no medium is called 'smell'; there are: pictures, depth, sound, signal"
+    ):
         encoders.encoder_names("smell")  # type: ignore[arg-type]
 
 

@@ -20,6 +20,7 @@ from ingest.decoders.colour import colour_of
 from ingest.errors import CannotDecode
 from ingest.recording import Packet
 from ingest.sampling.clip import Window
+from ingest.sampling.frames import Squares
 from ingest.sampling.pictures import PictureSampler
 from ingest.sources.video_file import VideoFile
 from ingest.timing import NS
@@ -251,7 +252,9 @@ def sampled(path: Path, size: int, how: Any = "crop") -> np.ndarray:
     with VideoFile(path) as source:
         track = source.probe().track("video")
         window = Window(0, 0, 3 * NS // 8)
-        sampler = PictureSampler(track, [window], Fraction(8), size, how, told.append)
+        sampler = PictureSampler(
+            track, [window], Fraction(8), Squares(track, size, how, told.append), told.append
+        )
         clips = [
             clip
             for picture in read_window(source, [track], 0, 3 * NS // 8)["video"].pictures

@@ -48,6 +48,8 @@ def read_all(source: BagSource, recording: Recording) -> tuple[Counter[str], Cou
             came[track.name] += len(item.times_ns) if isinstance(item, Rows) else 1
             if track.medium == "pictures":
                 assert item.rgb(64, 48).shape == (48, 64, 3)
+            if track.medium == "depth":
+                assert item.metres(item.width, item.height)[0].shape == (track.height, track.width)
     return came, lost
 
 

@@ -268,11 +268,10 @@ def test_log_messages_are_text(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
-    """Point clouds, types without numbers and silent topics each have a note with their span."""
+    """Types without numbers and silent topics each have a note with their span."""
     path = tmp_path / "a.mcap"
     with make_bag(path) as bag:
         bag.write("/tf", "tf2_msgs/msg/TFMessage", START_NS, transforms=[])
-        bag.write("/points", "sensor_msgs/msg/PointCloud2", START_NS)
         bag.write("/ping", "std_msgs/msg/Empty", START_NS)
         bag.write("/path", "nav_msgs/msg/Path", START_NS)
         bag.add_topic("/silent", "std_msgs/msg/Int32")
@@ -281,7 +280,6 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     causes = {incident.track: incident for incident in recording.incidents}
     assert {incident.severity for incident in recording.incidents} == {"note"}
     assert "hold no transforms" in causes["tf"].cause
-    assert "point clouds" in causes["points"].cause
     assert "/ping" in causes["ping"].cause
     assert "poses (geometry_msgs/PoseStamped[])" in causes["path"].cause
     assert causes[""].cause == "topics without messages: /silent"
@@ -319,10 +317,11 @@ def test_some_bad_messages_cost_themselves(tmp_path: Path) -> None:
 
 
 def test_picture_rules_are_recorded(tmp_path: Path) -> None:
-    """How more than 8 bits became 8 stands with the track."""
+    """How more than 8 bits became 8, or that they are distances, stands with the track."""
     values: dict[str, Any] = {"width": 1, "height": 1, "step": 2, "data": [1, 2]}
     track = write_topic(tmp_path / "a.bag", "/d", "sensor_msgs/msg/Image", 1, encoding="16UC1", **values)
-    assert track.details["picture_rule"] == "depth, 0 to 10 m as 0 to 255"
+    assert track.medium == "depth"
+    assert track.details["depth_rule"] == "metres by pixel, nearest-sampled; no reading is NaN"
     track = write_topic(tmp_path / "b.bag", "/d", "sensor_msgs/msg/Image", 1, encoding="mono16", **values)
     assert track.details["picture_rule"] == "value / 257"
 

@@ -27,6 +27,7 @@ from ingest.sources.bag_types import MessageType
 from ingest.sources.rosbag2 import Rosbag2Sqlite
 
 MS = 1_000_000
+BEAMS = {"angle_increment": 0.1, "range_max": 9.0}
 
 
 def imu_type(ros: Any = 2) -> MessageType:
@@ -188,7 +189,7 @@ def test_every_storage_gives_the_same_rows(tmp_path: Path, kind: str, one_by_one
             joints = {"name": names, "position": [k, -k], "velocity": [1, 2] if k > 100 else []}
             bag.write("/joints", "sensor_msgs/msg/JointState", stamp_ns, header=header, **joints)
             ranges = [float("inf"), *np.arange(k % 3)]
-            bag.write("/scan", "sensor_msgs/msg/LaserScan", stamp_ns, header=header, ranges=ranges)
+            bag.write("/scan", "sensor_msgs/msg/LaserScan", stamp_ns, header=header, ranges=ranges, **BEAMS)
             bag.write("/mode", "std_msgs/msg/Int32", stamp_ns, data=k)
     assert_same_rows([path], one_by_one)
 

@@ -40,6 +40,7 @@ from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import FITS, Fit, Region, arrange, fit
 from ingest.recording import Packet, Track
 from ingest.sampling.clip import PictureClip, Window
+from ingest.sampling.frames import Squares
 from ingest.sampling.pictures import EachPictureSampler, PictureSampler
 from ingest.sources.video_file import VideoFile
 
@@ -155,9 +156,9 @@ def test_clips_of_a_device_stay_there(card_mp4: Path, each: bool) -> None:
     track, pictures = device_pictures(card_mp4)
     window, told = Window(0, 0, 500_000_000), list[Any]()
     sampler: PictureSampler | EachPictureSampler = (
-        EachPictureSampler(track, [window], 64, "pad", told.append)
+        EachPictureSampler([window], Squares(track, 64, "pad", told.append))
         if each
-        else PictureSampler(track, [window], Fraction(8), 64, "pad", told.append)
+        else PictureSampler(track, [window], Fraction(8), Squares(track, 64, "pad", told.append), told.append)
     )
     clips = [clip for picture in pictures for clip in sampler.push(picture)] + list(sampler.finish())
     ((_, clip),) = clips

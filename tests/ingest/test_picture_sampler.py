@@ -15,7 +15,8 @@ from ingest.errors import CannotDecode
 from ingest.geometry import Region
 from ingest.recording import Clock, Incident, Picture, Track
 from ingest.sampling.clip import PictureClip, Window
-from ingest.sampling.pictures import PictureSampler
+from ingest.sampling.frames import Squares
+from ingest.sampling.pictures import Done, PictureSampler
 from ingest.timing import NS, grid_times
 
 HZ = Fraction(NS)
@@ -51,7 +52,7 @@ def windows_at(*borders: int) -> list[Window]:
 def sampler_of(
     track: Track, windows: Sequence[Window], told: list[Incident], rate: Fraction = HZ
 ) -> PictureSampler:
-    return PictureSampler(track, windows, rate, 2, "crop", told.append)
+    return PictureSampler(track, windows, rate, Squares(track, 2, "crop", told.append), told.append)
 
 
 Event = Plain | int
@@ -60,14 +61,15 @@ Event = Plain | int
 
 def run(sampler: PictureSampler, events: Sequence[Event]) -> list[tuple[Window, PictureClip]]:
     """Push pictures, tell of losses, and gather the clips in the order they come."""
-    done: list[tuple[Window, PictureClip]] = []
+    done: Done = []
     for event in events:
         if isinstance(event, int):
             sampler.lost(event)
         else:
             picture: Picture = event
             done += sampler.push(picture)
-    return done + sampler.finish()
+    done += sampler.finish()
+    return [(window, clip) for window, clip in done if isinstance(clip, PictureClip)]
 
 
 def sampled(

@@ -197,7 +197,9 @@ def test_what_can_not_be_written_is_said_with_what_there_is(tmp_path: Path) -> N
         write_reconstruction(tracks, tmp_path / "x.csv")
     with pytest.raises(WrongUse, match="the sample has no track 'imu'"):
         write_reconstruction(tracks, tmp_path / "x.wav", "imu")
-    with pytest.raises(WrongUse, match=r"give a name that ends in \.mp4, \.wav, \.csv or \.txt, or a folder"):
+    with pytest.raises(
+        WrongUse, match=r"give a name that ends in \.mp4, \.npy, \.wav, \.csv or \.txt, or a folder"
+    ):
         write_reconstruction(tracks, tmp_path / "x.avi")
     assert list(tmp_path.iterdir()) == []
 

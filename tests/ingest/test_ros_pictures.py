@@ -35,8 +35,6 @@ PIXELS: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "8UC1": (bytes([77]), (77, 77, 77)),
     "8UC3": (bytes([10, 20, 30]), (30, 20, 10)),
     "8UC4": (bytes([10, 20, 30, 40]), (30, 20, 10)),
-    "16UC1": (struct.pack("<H", 2000), (51, 51, 51)),
-    "32FC1": (struct.pack("<f", 2.0), (51, 51, 51)),
     # Y 126, U 110, V 150: by BT.601, 1.164 (Y - 16) = 128.04, R = that + 1.596 x 22, …
     "yuv422": (bytes([110, 126, 150, 126]), (163, 117, 92)),
     "uyvy": (bytes([110, 126, 150, 126]), (163, 117, 92)),
@@ -100,27 +98,17 @@ def test_half_size_colour_planes(encoding: str) -> None:
     assert np.abs(found.astype(int) - (163, 117, 92)).max() <= 1
 
 
-@pytest.mark.parametrize("encoding", ["mono16", "16UC1", "32FC1", "rgb16", "bayer_rggb16"])
+@pytest.mark.parametrize("encoding", ["mono16", "rgb16", "bayer_rggb16"])
 def test_big_endian_is_the_same_picture(encoding: str) -> None:
     """The same values in the other byte order give the same picture."""
     size = np.dtype(ENCODINGS[encoding].dtype).itemsize
     count = WIDTH * HEIGHT * ENCODINGS[encoding].channels
-    values = np.linspace(0, 9 if size == 4 else 60000, count).astype(f"<{ENCODINGS[encoding].dtype}")
+    values = np.linspace(0, 60000, count).astype(f"<{ENCODINGS[encoding].dtype}")
     step = WIDTH * ENCODINGS[encoding].channels * size
     little = rgb_of(image(encoding, values.tobytes(), step))
     big = rgb_of(image(encoding, values.byteswap().tobytes(), step, is_bigendian=1))
     assert np.array_equal(little, big)
     assert little.max() > little.min()
-
-
-def test_depth_rule() -> None:
-    """Depth of 0 to 10 m becomes 0 to 255; farther is 255; NaN, infinite and negative are 0."""
-    metres = np.array([0, 1, 5, 10, 12, np.nan, np.inf, -1], np.float32)
-    found = rgb_of(image("32FC1", metres.tobytes() * HEIGHT, WIDTH * 4))
-    assert found[0, :, 0].tolist() == [0, 26, 128, 255, 255, 0, 0, 0]
-    millimetres = np.array([0, 1000, 5000, 10000, 12000, 65535, 20, 19], np.uint16)
-    found = rgb_of(image("16UC1", millimetres.tobytes() * HEIGHT, WIDTH * 2))
-    assert found[0, :, 0].tolist() == [0, 26, 128, 255, 255, 255, 1, 0]
 
 
 def test_unknown_encoding_is_named() -> None:
@@ -196,24 +184,11 @@ def test_grey_and_alpha_png() -> None:
 def test_png_of_16_bits() -> None:
     """A 16-bit PNG is depth where its format says so, and brightness otherwise."""
     values = np.full((4, 5), 2000, np.uint16)
-    depth = compressed(png_of(values), "16UC1; png compressed ")
-    assert facts_of(depth).rule == "depth, 0 to 10 m as 0 to 255"
-    assert rgb_of(depth, 5, 4)[0, 0, 0] == 51
+    depth = facts_of(compressed(png_of(values), "16UC1; png compressed "))
+    assert (depth.rule, depth.is_depth) == ("", True)
     bright = compressed(png_of(values), "mono16; png compressed ")
     assert facts_of(bright).rule == "value / 257"
     assert rgb_of(bright, 5, 4)[0, 0, 0] == 8
-
-
-def test_compressed_depth() -> None:
-    """CompressedDepth has 12 bytes before its PNG; of 32FC1 the PNG holds inverse depth."""
-    a, b = 100.0, 1.0  # depth = 100 / (value - 1)
-    inverse = np.array([[0, 51, 101, 11]], np.uint16)  # none, 2 m, 1 m, 10 m
-    data = struct.pack("<iff", 0, a, b) + png_of(inverse)
-    message = compressed(data, "32FC1; compressedDepth png")
-    assert facts_of(message) == (4, 1, "32FC1; compressedDepth png", "depth, 0 to 10 m as 0 to 255")
-    assert rgb_of(message, 4, 1)[0, :, 0].tolist() == [0, 51, 26, 255]
-    plain = compressed(bytes(12) + png_of(np.array([[0, 2000]], np.uint16)), "16UC1; compressedDepth")
-    assert rgb_of(plain, 2, 1)[0, :, 0].tolist() == [0, 51]
 
 
 @pytest.mark.parametrize(
@@ -271,14 +246,3 @@ def test_a_jpeg_that_shrinks_is_decoded_smaller(width: int, height: int) -> None
     region = Region(280, 0, 720, 720)
     cut = scaled(whole[:, 280:1000], 256, 256)
     assert np.abs(picture.rgb(256, 256, region).astype(int) - cut).mean() < 1.5
-
-
-def test_depth_is_never_averaged() -> None:
-    """A small depth picture holds only distances that the large one has: no edge between near and far."""
-    depth = np.where(np.arange(96) < 41, 1000, 9000).astype("<u2")
-    pixels = np.repeat(depth[None], 64, axis=0)
-    message = SimpleNamespace(
-        encoding="16UC1", width=96, height=64, step=192, is_bigendian=False, data=pixels.tobytes()
-    )
-    levels = set(np.unique(RosPicture(0, 96, 64, message).rgb(30, 20)).tolist())
-    assert levels == {round(25.5), round(229.5)}

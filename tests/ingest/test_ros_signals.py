@@ -145,18 +145,31 @@ def test_joint_states_follow_names(tmp_path: Path) -> None:
     ]
 
 
-def test_lasers_are_as_long_as_the_longest(tmp_path: Path) -> None:
-    """Ranges have as many columns as the longest scan; what is missing or infinite is NaN."""
+def test_arrays_are_as_long_as_the_longest(tmp_path: Path) -> None:
+    """A joystick has as many columns as its longest message; what is missing or infinite is NaN."""
+    recording, values = rows_of(
+        tmp_path / "a.bag",
+        "/joy",
+        "sensor_msgs/msg/Joy",
+        [{"axes": [1, np.inf]}, {"axes": [3, 4, 5], "buttons": [9]}],
+    )
+    assert recording.tracks[0].columns == ("axes[0]", "axes[1]", "axes[2]", "buttons[0]")
+    assert shown(values) == [[1, None, None, None], [3, 4, 5, 9]]
+
+
+def test_lasers_have_a_range_per_degree(tmp_path: Path) -> None:
+    """A scan's columns are degrees, whatever its beams; what is infinite or beyond its range is NaN."""
+    scan = {"angle_min": 0.0, "angle_increment": np.radians(1), "range_max": 4.5}
     recording, values = rows_of(
         tmp_path / "a.bag",
         "/scan",
         "sensor_msgs/msg/LaserScan",
-        [{"ranges": [1, np.inf], "scan_time": 0.5}, {"ranges": [3, 4, 5], "intensities": [9]}],
+        [{"ranges": [1, np.inf], **scan}, {"ranges": [3, 4, 5], **scan}],
     )
-    columns = recording.tracks[0].columns
-    assert columns[-4:] == ("ranges[0]", "ranges[1]", "ranges[2]", "intensities[0]")
-    assert shown(values[:, -4:]) == [[1, None, None, None], [3, 4, 5, 9]]
-    assert values[:, columns.index("scan_time")].tolist() == [0.5, 0]
+    (track,) = recording.tracks
+    assert (track.medium, len(track.columns), set(track.kinds)) == ("signal", 360, {"last"})
+    assert track.details["range_rule"] == "range in metres per degree, nearest return"
+    assert shown(values[:, 180:183]) == [[1, None, None], [3, 4, None]]
 
 
 def test_joysticks_have_axes_and_buttons(tmp_path: Path) -> None:
