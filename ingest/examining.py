@@ -35,24 +35,35 @@ def examination_of(
     }
 
 
+def identify(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Say which content a recording has, without looking into it.
+
+    Returns:
+        `name`, `id`, `size_bytes`, and `known`: whether the content is the known one.
+    """
+    files = [Path(path) for path in [*argument["paths"], *argument["sidecars"]]]
+    content = content_id(files, argument["episode"])
+    return {
+        "name": argument["name"],
+        "id": content,
+        "size_bytes": sum(path.stat().st_size for path in files),
+        "known": content == argument["known_id"],
+    }
+
+
 def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Read a recording once and say what it is.
 
     Returns:
-        `name`, `id`, `size_bytes`; `known` if the content is the known one; else `info` (the
-        recording's JSON) or `cause` (why it can't be opened).
+        What `identify` says; if the content is not the known one `info` (the recording's JSON) or `cause`
+        (why it can't be opened).
     """
+    found = identify(argument, progress)
+    if found["known"]:
+        return found
     paths = [Path(path) for path in argument["paths"]]
     sidecars = [Path(path) for path in argument["sidecars"]]
     episode = argument["episode"]
-    found: dict[str, Any] = {
-        "name": argument["name"],
-        "id": content_id([*paths, *sidecars], episode),
-        "size_bytes": sum(path.stat().st_size for path in [*paths, *sidecars]),
-        "known": False,
-    }
-    if found["id"] == argument["known_id"]:
-        return {**found, "known": True}
     try:
         formats = argument["audio_formats"]
         with open_recording(paths, sidecars=sidecars, audio_formats=formats, episode=episode) as source:

@@ -24,12 +24,15 @@ from ingest.decoders.backends import versions_behind
 from ingest.discovery import Candidate, Walk, find_recordings
 from ingest.encoder_process import EncodeIn, EncoderProcesses, devices_for
 from ingest.engine.local import Engine, Job, Outcome
+from ingest.engine.watch import Limits, default_memory_bytes
 from ingest.errors import IngestError, WrongUse
 from ingest.planning import Line, Planning, PlanState
+from ingest.quarantine import culprits, quarantine_lines, reason
 from shards import DatasetFolder
 
 VERSIONED = ("av", "numpy", "opencv-python-headless", "rosbags", "torch")
 MOST_TRIES = 2
+STALL_SECONDS = 600.0
 
 
 class Listener:
@@ -89,6 +92,7 @@ def shard_recordings(
     choice: Choice | None = None,
     workers: int | None = None,
     encode_in: EncodeIn = "auto",
+    limits: Limits | None = None,
     listener: Listener | None = None,
 ) -> Run:
     """Make, go on with, or add to a dataset.
@@ -101,6 +105,8 @@ def shard_recordings(
         workers: processes, each with one thread; None: as many as there are cores; 0: in this process.
         encode_in: `worker`: each worker encodes what it decodes; `process`: one process per GPU (or one on
             the CPU) encodes for all; `auto`: the latter on GPUs. The bytes are the same.
+        limits: when a worker is ended and its task tried again; None: ten minutes without a sign of life, or
+            more than its share of four fifths of the machine's memory.
         listener: hears how it goes.
 
     Raises:
@@ -129,7 +135,8 @@ def shard_recordings(
             run.media_ns += report["media_ns"]
             listener.progressed(report["media_ns"], report["clips"])
 
-        with Engine(count, heard) as engine:
+        limits = limits or Limits(STALL_SECONDS, default_memory_bytes(count))
+        with Engine(count, heard, limits) as engine:
             found = _plan(folder, paths, configuration, choice, engine, listener, run)
             if not run.stopped_by:
                 with EncoderProcesses(devices_for(encode_in, device, configuration), count) as processes:
@@ -209,19 +216,7 @@ def _plan(
     first = next(lines, None)
     run.unfinished = planning.unfinished
     if first is not None:
-        part = folder.next_part()
-        head = {
-            "kind": "part",
-            "part": part,
-            "format": 1,
-            "fifth": metadata.version("fifth"),
-            "configuration": dict(configuration.data),
-            "configuration_digest": configuration.digest,
-            "versions": {
-                **{name: _version(name) for name in VERSIONED},
-                **versions_behind(configuration.data["decoder"]),
-            },
-        }
+        head = _head(folder, configuration)
         try:
             folder.write_plan_part(_until_failure(itertools.chain([head, first], lines), choice.strict))
         except _StrictStop as stop:
@@ -231,6 +226,22 @@ def _plan(
         listener.say(warning)
     run.recordings_new = planning.recordings_new
     return found
+
+
+def _head(folder: DatasetFolder, configuration: Configuration) -> Line:
+    """Return the first line of the next plan part."""
+    return {
+        "kind": "part",
+        "part": folder.next_part(),
+        "format": 1,
+        "fifth": metadata.version("fifth"),
+        "configuration": dict(configuration.data),
+        "configuration_digest": configuration.digest,
+        "versions": {
+            **{name: _version(name) for name in VERSIONED},
+            **versions_behind(configuration.data["decoder"]),
+        },
+    }
 
 
 class _StrictStop(Exception):
@@ -253,7 +264,7 @@ def _version(name: str) -> str:
 
 def _failed_ids(folder: DatasetFolder, state: PlanState) -> frozenset[str]:
     """Return the content ids of recordings that lost something, in planning or in their tasks."""
-    ids = {line["id"] for line in folder.read_plan() if line["kind"] == "failure"}
+    ids = {line["id"] for line in folder.read_plan() if line["kind"] in ("failure", "quarantine")}
     for task in folder.tasks_done() & set(state.tasks):
         ids |= {failure["id"] for failure in folder.read_record(task)["failures"]}
     return frozenset(ids)
@@ -280,7 +291,19 @@ def _run_tasks(doing: _Doing, listener: Listener, run: Run) -> None:
     run.tasks_before = len(done)
     lengths = {number: _length_ns(task, state, configuration) for number, task in state.tasks.items()}
     listener.planned(len(pending), sum(lengths.values()), sum(lengths[number] for number in done))
+    while pending:
+        ended = _run_pending(doing, state, pending, listener, run)
+        if not ended or run.stopped_by:
+            return
+        state, pending = _without_culprits(doing, state, ended, listener, run)
+
+
+def _run_pending(
+    doing: _Doing, state: PlanState, pending: Mapping[int, Line], listener: Listener, run: Run
+) -> list[Outcome]:
+    """Run tasks, trying those again whose process ended; return the outcomes of those that ended it again."""
     jobs = _Jobs(doing, state, pending)
+    ended: list[Outcome] = []
     tries: dict[int, int] = {}
     queue = list(pending)
     while queue:
@@ -293,20 +316,53 @@ def _run_tasks(doing: _Doing, listener: Listener, run: Run) -> None:
                 listener.task_ended(outcome.result)
                 if doing.choice.strict and outcome.result["failures"]:
                     run.stopped_by = outcome.result["first_failure"]
-                    return
+                    return []
                 continue
             tries[number] = tries.get(number, 0) + 1
             _stop_on_full_disk(outcome)
-            lost = outcome.kind == "died" or outcome.result["type"] == "EncoderLost"
+            lost = outcome.ended_its_worker or outcome.result["type"] == "EncoderLost"
             if lost and tries[number] < MOST_TRIES:
                 listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
                 again.append(number)
-                continue
-            cause = f"task {number} ({_names(outcome)}): {outcome.result['error']}"
-            run.unfinished.append(cause)
-            listener.say(f"not done: {cause}")
-            folder.append_event({"task": number, **outcome.result})
+            elif outcome.ended_its_worker:
+                ended.append(outcome)
+            else:
+                _not_done(doing.folder, outcome, listener, run)
         queue = again
+    return ended
+
+
+def _not_done(folder: DatasetFolder, outcome: Outcome, listener: Listener, run: Run) -> None:
+    """Say that a task could not be done; the next run tries it again."""
+    number = outcome.job.argument["task"]
+    cause = f"task {number} ({_names(outcome)}): {outcome.result['error']}"
+    run.unfinished.append(cause)
+    listener.say(f"not done: {cause}")
+    folder.append_event({"task": number, **outcome.result})
+
+
+def _without_culprits(
+    doing: _Doing, state: PlanState, ended: Sequence[Outcome], listener: Listener, run: Run
+) -> tuple[PlanState, dict[int, Line]]:
+    """Find recordings that end their process, set them apart, and return the plan and its new tasks."""
+    lines: list[Line] = []
+    first = state.next_task
+    for outcome in ended:
+        found = {place: reason(how) for place, how in culprits(doing.engine, outcome.job.argument)}
+        if not found:  # no recording alone does it: no one is to blame
+            _not_done(doing.folder, outcome, listener, run)
+            continue
+        task = state.tasks[outcome.job.argument["task"]]
+        new = [*quarantine_lines(task, state.next_task, found, state.by_id, doing.configuration.clip_ns)]
+        for line in new[:-1]:
+            listener.say(f"{line['recording']}: {line['cause']}; --retry-failed tries it again")
+        state.next_task += 1
+        lines += new
+    if not lines:
+        return state, {}
+    doing.folder.write_plan_part([_head(doing.folder, doing.configuration), *lines])
+    state = PlanState.of(doing.folder.read_plan())
+    return state, {number: task for number, task in state.tasks.items() if number >= first}
 
 
 def _length_ns(task: Line, state: PlanState, configuration: Configuration) -> int:

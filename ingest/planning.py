@@ -21,9 +21,18 @@ from ingest.examining import examination_of
 from ingest.fitting import FitSample, fit_job
 from ingest.layouts import estimated_bytes, identity, layout_of, select, slug
 from ingest.occupancy import occupied_clips
+from ingest.quarantine import examined_alone, fitted_without_culprits
 from ingest.recording import Incident, Recording
 
 Line = dict[str, Any]
+
+Clips = tuple[str, int, int]
+"""Content id, number of the first clip, how many."""
+
+
+def clips_of(line: Line) -> Clips:
+    """Return which clips an entry of a task, or a quarantine line, speaks of."""
+    return line["id"], line["first"], line["count"]
 
 
 @dataclass
@@ -43,6 +52,8 @@ class PlanState:
     """(name, cause) of what was said of files and folders that are no recordings."""
     parts: dict[int, int] = field(default_factory=dict)
     """Task number to the plan part that holds it."""
+    quarantined: dict[Clips, Line] = field(default_factory=dict)
+    """Which clips of which recording no task tries any more, and why."""
     next_task: int = 0
 
     @classmethod
@@ -66,9 +77,13 @@ class PlanState:
             elif kind == "task":
                 for number in line.get("supersedes", ()):
                     state.tasks.pop(number, None)
+                for entry in line["clips"]:
+                    state.quarantined.pop(clips_of(entry), None)
                 state.tasks[line["task"]] = line
                 state.parts[line["task"]] = part
                 state.next_task = max(state.next_task, line["task"] + 1)
+            elif kind == "quarantine":
+                state.quarantined[clips_of(line)] = line
         return state
 
 
@@ -146,6 +161,8 @@ class Planning:
 
         for outcome in self.engine.run(jobs(), in_order=True):
             candidate = under_way.pop(0)
+            if outcome.ended_its_worker:
+                outcome = examined_alone(self.engine, outcome.job)
             if outcome.kind == "done":
                 yield candidate, outcome.result
             else:
@@ -273,6 +290,8 @@ class Planning:
         new = list(self._new_layouts.items())
         jobs = (fit_job(layout, self._fit_samples[key], self.configuration) for key, layout in new)
         for (_, layout), outcome in zip(new, self.engine.run(jobs, in_order=True), strict=True):
+            if outcome.ended_its_worker:
+                outcome = fitted_without_culprits(self.engine, outcome.job)
             if outcome.kind != "done":
                 raise IngestError(f"fitting layout {layout['name']}: {outcome.result['error']}")
             for track in layout["tracks"]:
@@ -286,6 +305,10 @@ class Planning:
             if ids & (self.retry | self._dropped):
                 clips = [entry for entry in task["clips"] if entry["id"] not in self._dropped]
                 yield {"kind": "task", "layout": task["layout"], "clips": clips, "supersedes": [number]}
+        for (content, first, count), line in self.state.quarantined.items():
+            if content in self.retry:
+                clips = [{"id": content, "first": first, "count": count}]
+                yield {"kind": "task", "layout": line["layout"], "clips": clips}
 
     def _numbered(self, tasks: Sequence[Line]) -> Iterator[Line]:
         for task in tasks:
@@ -301,10 +324,8 @@ class Planning:
 
 def _why_not_examined(outcome: Outcome) -> str:
     """Say why a recording could not be looked at: the machine's fault, so that it is tried again."""
-    error = outcome.result["error"]
-    how = f"reading it ended the process that did ({error})" if outcome.kind == "died" else error
-    name = outcome.job.argument["name"]
-    return f"{name}: {how}; the next run tries it again (--exclude leaves it out)"
+    name, error = outcome.job.argument["name"], outcome.result["error"]
+    return f"{name}: {error}; the next run tries it again (--exclude leaves it out)"
 
 
 def incident_line(name: str, content: str, incident: Incident) -> Line:

@@ -107,8 +107,8 @@ class _Task:
         self._untold_ns = 0
         self._untold_clips = 0
 
-    def run(self, writer: ShardWriter) -> None:
-        """Read, encode and write everything."""
+    def run(self, writer: ShardWriter | None) -> None:
+        """Read, encode and write everything; without a writer, write nothing."""
         for entry in self.entries:
             met: list[Incident] = []
             known = {(i.track, i.cause) for i in entry.recording.incidents}
@@ -183,7 +183,7 @@ class _Task:
                 self.saturated[name] = self.saturated.get(name, 0) + tokens.saturated
         clip.missing.discard(name)
 
-    def _write_complete(self, writer: ShardWriter) -> None:
+    def _write_complete(self, writer: ShardWriter | None) -> None:
         while self.queue and not self.queue[0].missing:
             clip = self.queue.popleft()
             del self.clips[clip.entry.content, clip.window.index]
@@ -191,7 +191,8 @@ class _Task:
             if not clip.has_content:
                 self.without_content += 1
                 continue
-            self._write(writer, clip)
+            if writer is not None:
+                self._write(writer, clip)
 
     def _write(self, writer: ShardWriter, clip: _Clip) -> None:
         entry, window = clip.entry, clip.window
@@ -359,6 +360,14 @@ def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         if argument["encoder_process"]:
             link = stack.enter_context(EncoderLink(argument["encoder_process"], argument["slot_bytes"]))
         return _run(argument, _Task(argument, link, progress))
+
+
+def rehearse(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Read and encode all of a task, and write nothing: to find out which recording ends the process."""
+    torch.set_num_threads(1)
+    _limit_cv2()
+    _Task({**argument, "encoder_process": ""}, None, progress).run(None)
+    return {}
 
 
 def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:

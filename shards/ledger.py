@@ -3,6 +3,7 @@
 Plan and records only ever grow, and later lines override earlier ones:
 
 - a task line may name tasks that it supersedes: those, their records and their shards don't exist;
+- a quarantine line is a failure until a later task line takes the same clips again;
 - a recording line takes the place of earlier ones of the same name whose id is the same, unknown, or
   listed in its `replaces`, together with what was said of them in earlier parts (a retry).
 
@@ -30,6 +31,7 @@ CREATE TABLE recordings (place INTEGER PRIMARY KEY, name TEXT, id TEXT, part INT
 CREATE TABLE told_anew (name TEXT, id TEXT, part INTEGER);
 CREATE TABLE incidents (place INTEGER PRIMARY KEY, kind TEXT, name TEXT, id TEXT, part INTEGER, line TEXT);
 CREATE TABLE passed_over (part INTEGER, reason TEXT, count INTEGER);
+CREATE TABLE quarantined (id TEXT, first INTEGER, count INTEGER, name TEXT, part INTEGER, line TEXT);
 CREATE TABLE tasks (task INTEGER PRIMARY KEY, layout TEXT, part INTEGER);
 CREATE TABLE superseded (task INTEGER PRIMARY KEY);
 CREATE TABLE shards (task INTEGER PRIMARY KEY, line TEXT);
@@ -41,6 +43,10 @@ CREATE INDEX result_ids ON results (id);
 _STALE = """
 DELETE FROM incidents WHERE EXISTS (SELECT 1 FROM told_anew AS t
     WHERE t.name = incidents.name AND t.id = incidents.id AND t.part > incidents.part)
+"""
+_STILL_QUARANTINED = """
+INSERT INTO incidents (kind, name, id, part, line)
+    SELECT 'failure', name, id, part, line FROM quarantined ORDER BY rowid
 """
 _INCIDENT_FIELDS = {"recording": "", "id": "", "track": "", "start_ns": 0, "stop_ns": 0, "cause": ""}
 _COMMON_CAUSES = 100
@@ -177,12 +183,15 @@ class Ledger:
                     self._db.execute("INSERT INTO passed_over VALUES (?, ?, ?)", row)
                 elif kind == "task":
                     self._read_task(line, part)
+                elif kind == "quarantine":
+                    self._read_quarantine(line, part)
                 else:
                     raise self._damaged(f"plan part {part} has a line of unknown kind {kind!r}")
             except _MISFITS as error:
                 raise self._damaged(
                     f"plan part {part}: a line of kind {kind!r} lacks or mistypes {error}"
                 ) from error
+        self._db.execute(_STILL_QUARANTINED)
         if not self.head:
             raise self._damaged("it has no plan")
 
@@ -225,17 +234,21 @@ class Ledger:
         self._db.execute(query, row + times)
 
     def _read_incident(self, kind: str, line: Mapping[str, Any], part: int) -> None:
-        values = {"kind": kind} | {
-            field: line.get(field, default) for field, default in _INCIDENT_FIELDS.items()
-        }
-        text = json.dumps(values)
-        row = (kind, values["recording"], values["id"], part, text)
+        row = (kind, line.get("recording", ""), line.get("id", ""), part, _incident_text(kind, line))
         self._db.execute("INSERT INTO incidents (kind, name, id, part, line) VALUES (?, ?, ?, ?, ?)", row)
+
+    def _read_quarantine(self, line: Json, part: int) -> None:
+        clips = (line["id"], line["first"], line["count"])
+        row = (*clips, line["recording"], part, _incident_text("failure", line))
+        self._db.execute("INSERT INTO quarantined VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _read_task(self, line: Json, part: int) -> None:
         self._db.execute("INSERT INTO tasks VALUES (?, ?, ?)", (line["task"], line["layout"], part))
         for old in line.get("supersedes", ()):
             self._db.execute("INSERT OR IGNORE INTO superseded VALUES (?)", (old,))
+        for clips in line.get("clips", ()):
+            freed = (clips["id"], clips["first"], clips["count"])
+            self._db.execute("DELETE FROM quarantined WHERE (id, first, count) = (?, ?, ?)", freed)
 
     def _read_records(self) -> None:
         digest = hashlib.sha256()
@@ -324,6 +337,11 @@ class Ledger:
 
     def _damaged(self, what: str) -> DamagedDataset:
         return DamagedDataset(f"{self._folder.path}: {what}")
+
+
+def _incident_text(kind: str, line: Mapping[str, Any]) -> str:
+    """Return the line of `tables/failures.jsonl` for a failure or a note."""
+    return json.dumps({"kind": kind} | {key: line.get(key, empty) for key, empty in _INCIDENT_FIELDS.items()})
 
 
 def _summed(a: Json, b: Json) -> Json:

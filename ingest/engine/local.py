@@ -102,6 +102,10 @@ class Engine:
             worker.end()
         self._workers = []
 
+    def alone(self) -> Engine:
+        """Return an engine with these limits that does one job at a time, each in a process of its own."""
+        return Engine(min(1, self._count), self._on_progress, self._limits, afresh=True)
+
     def run(self, jobs: Iterable[Job], in_order: bool = False) -> Iterator[Outcome]:
         """Yield the outcome of every job, as they end or in the order they were given.
 

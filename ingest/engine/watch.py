@@ -47,7 +47,7 @@ class Watch:
         """Say what is wrong with the process; None: nothing."""
         used, most = _own_memory(self._folder), self._limits.memory_bytes
         if most and used > most:
-            return "grew", f"it used {used / GIB:.2f} GiB of memory, and may use {most / GIB:.2f}"
+            return "grew", f"it took more than the {most / GIB:.2f} GiB of memory that it may use"
         moved = _bytes_moved(self._folder)
         if moved != self._moved:
             self._moved = moved

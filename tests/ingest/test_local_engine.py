@@ -341,7 +341,7 @@ def test_a_job_that_grows_too_big_is_ended() -> None:
             )
         )
     assert [outcome.kind for outcome in outcomes] == ["done", "grew", "done"]
-    assert "GiB of memory, and may use 0.39" in outcomes[1].result["error"]
+    assert "more than the 0.39 GiB of memory" in outcomes[1].result["error"]
 
 
 def test_every_job_gets_its_own_process() -> None:
