@@ -84,7 +84,7 @@ def test_the_dataset_is_whole(dataset: Path) -> None:
 
 def test_the_table_of_recordings_has_the_clocks(dataset: Path) -> None:
     """Each track's clock: which stamp, why, and what was measured of both."""
-    (line,) = (json.loads(text) for text in (dataset / "tables/recordings.jsonl").open())
+    line = json.loads((dataset / "tables/recordings.jsonl").read_text())
     assert line["about"]["container"] == "rosbag2-mcap"
     clocks = line["about"]["clocks"]
     assert set(clocks) == {"depth", "points", "scan"}
