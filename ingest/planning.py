@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ingest.about import about
 from ingest.configuration import Configuration
 from ingest.content_id import full_hash
 from ingest.discovery import Candidate, Walk
@@ -45,7 +46,7 @@ class PlanState:
     names: dict[str, str] = field(default_factory=dict)
     """Recording name to its content id."""
     by_id: dict[str, Line] = field(default_factory=dict)
-    """Content id to the recording's line, without `info`."""
+    """Content id to the recording's line, without `about` and `info`."""
     tasks: dict[int, Line] = field(default_factory=dict)
     """Task number to its line; superseded ones are gone."""
     told: set[tuple[str, str]] = field(default_factory=set)
@@ -71,7 +72,7 @@ class PlanState:
             elif kind == "recording":
                 state.names[line["recording"]] = line["id"]
                 if line["status"] != "duplicate":
-                    state.by_id[line["id"]] = {key: line[key] for key in line if key != "info"}
+                    state.by_id[line["id"]] = {key: line[key] for key in line if key not in ("about", "info")}
             elif kind in ("failure", "note") and not line["id"]:
                 state.told.add((line["recording"], line["cause"]))
             elif kind == "task":
@@ -175,7 +176,8 @@ class Planning:
             return
         name, content = candidate.name, found["id"]
         base = {"kind": "recording", "recording": name, "size_bytes": found["size_bytes"], "replaces": []}
-        empty = {"duplicate_of": "", "layout": "", "origin_ns": 0, "stop_ns": 0, "clips": 0, "info": {}}
+        times = {"origin_ns": 0, "stop_ns": 0, "clips": 0}
+        empty = {"duplicate_of": "", "layout": "", **times, "about": {}, "info": {}}
         earlier = self.state.by_id.get(content)
         if earlier is not None and content not in self.retry:
             if content in paths and full_hash(files) != full_hash(paths[content]):
@@ -199,7 +201,7 @@ class Planning:
         else:
             recording = Recording.from_json(found["info"])
             line, incidents = self._planned(candidate, content, recording, {**base, **empty})
-        self.state.by_id[content] = {key: line[key] for key in line if key != "info"}
+        self.state.by_id[content] = {key: line[key] for key in line if key not in ("about", "info")}
         yield line
         yield from (incident_line(name, content, incident) for incident in incidents)
 
@@ -231,6 +233,7 @@ class Planning:
             "id": content,
             "origin_ns": recording.origin_ns,
             "stop_ns": recording.stop_ns,
+            "about": about(recording),
             "info": recording.to_json(),
         }
         if not chosen.wishes:

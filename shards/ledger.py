@@ -27,7 +27,8 @@ _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE recordings (place INTEGER PRIMARY KEY, name TEXT, id TEXT, part INTEGER, status TEXT,
-    duplicate_of TEXT, layout TEXT, origin_ns INTEGER, stop_ns INTEGER, clips INTEGER, UNIQUE (name, id));
+    duplicate_of TEXT, layout TEXT, origin_ns INTEGER, stop_ns INTEGER, clips INTEGER, about TEXT,
+    UNIQUE (name, id));
 CREATE TABLE told_anew (name TEXT, id TEXT, part INTEGER);
 CREATE TABLE incidents (place INTEGER PRIMARY KEY, kind TEXT, name TEXT, id TEXT, part INTEGER, line TEXT);
 CREATE TABLE passed_over (part INTEGER, reason TEXT, count INTEGER);
@@ -114,9 +115,9 @@ class Ledger:
     def recordings(self) -> Iterator[Json]:
         """Yield the lines of `tables/recordings.jsonl`, in the order of the plan."""
         finished = self.finished
-        columns = "name, id, status, duplicate_of, layout, origin_ns, stop_ns, clips"
+        columns = "name, id, status, duplicate_of, layout, origin_ns, stop_ns, clips, about"
         for row in self._db.execute(f"SELECT {columns} FROM recordings ORDER BY place"):  # noqa: S608 # no input
-            name, content_id, planned, duplicate_of, layout, origin_ns, stop_ns, clips = row
+            name, content_id, planned, duplicate_of, layout, origin_ns, stop_ns, clips, facts = row
             samples, seconds_ns, clips_done, tasks = self._results(content_id if planned == "planned" else "")
             status = self._status(planned, name, content_id, samples)
             if not finished and planned == "planned" and clips_done < clips:
@@ -133,6 +134,7 @@ class Ledger:
                 "seconds": seconds_ns / 1e9,
                 "seconds_ns": seconds_ns,
                 "shards": [shard_name(layout, task) for task in tasks],
+                "about": json.loads(facts),
             }
 
     def incidents(self) -> Iterator[Json]:
@@ -230,8 +232,8 @@ class Ledger:
             self._db.execute("INSERT INTO told_anew VALUES (?, ?, ?)", (name, old, part))
         row = (name, content_id, part, line["status"], line.get("duplicate_of", ""), line.get("layout", ""))
         times = (line.get("origin_ns", 0), line.get("stop_ns", 0), line.get("clips", 0))
-        query = "INSERT INTO recordings VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        self._db.execute(query, row + times)
+        query = "INSERT INTO recordings VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._db.execute(query, (*row, *times, json.dumps(line.get("about", {}))))
 
     def _read_incident(self, kind: str, line: Mapping[str, Any], part: int) -> None:
         row = (kind, line.get("recording", ""), line.get("id", ""), part, _incident_text(kind, line))

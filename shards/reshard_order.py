@@ -8,6 +8,7 @@ Sorting is SQLite's, on disk where it is large: memory does not grow with the sa
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE recordings (place INTEGER PRIMARY KEY, name TEXT, id TEXT, number INTEGER, status TEXT,
-    duplicate_of TEXT, origin_ns INTEGER, stop_ns INTEGER, UNIQUE (name, id));
+    duplicate_of TEXT, origin_ns INTEGER, stop_ns INTEGER, about TEXT, UNIQUE (name, id));
 CREATE INDEX recording_numbers ON recordings (number);
 CREATE TABLE samples (split TEXT, layout TEXT, turn INTEGER, rank BLOB, source INTEGER, shard INTEGER,
     row INTEGER, bytes INTEGER, recording INTEGER, start_ns INTEGER, UNIQUE (recording, start_ns));
@@ -107,8 +108,9 @@ class Order:
             duplicate_of,
             line["origin_ns"],
             line["stop_ns"],
+            json.dumps(line.get("about", {})),
         )
-        self._db.execute("INSERT OR IGNORE INTO recordings VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._db.execute("INSERT OR IGNORE INTO recordings VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def add_shard(self, source: int, number: int, shard: Shard, chosen: Chosen) -> None:
         """Take up the samples of a shard. The recordings of its dataset are known."""
@@ -196,9 +198,10 @@ class Order:
         """Yield the plan's lines of the recordings of a split."""
         counts = "SELECT count(*), max(layout) FROM samples WHERE recording = ?"
         query = (
-            "SELECT name, id, number, status, duplicate_of, origin_ns, stop_ns FROM recordings ORDER BY place"
+            "SELECT name, id, number, status, duplicate_of, origin_ns, stop_ns, about FROM recordings "
+            "ORDER BY place"
         )
-        for name, content, number, status, duplicate_of, origin_ns, stop_ns in self._db.execute(query):
+        for name, content, number, status, duplicate_of, origin_ns, stop_ns, facts in self._db.execute(query):
             if self.split_of_id(content) != split:
                 continue
             samples, layout = (
@@ -214,6 +217,7 @@ class Order:
                 "origin_ns": origin_ns,
                 "stop_ns": stop_ns,
                 "clips": samples,
+                "about": json.loads(facts),
             }
 
     def split_of_id(self, content_id: str) -> str:

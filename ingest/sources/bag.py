@@ -110,6 +110,8 @@ class BagSource:
     ) -> None:
         self._storage = storage
         self._distro = metadata.ros_distro if metadata else ""
+        self._message_count = metadata.message_count if metadata and set(metadata.files) <= set(files) else 0
+        """As `metadata.yaml` has it; 0 where it does not say, or speaks of other files."""
         self._incidents = list(incidents)
         self._audio_formats = audio_formats
         self._files = list(files)
@@ -128,6 +130,10 @@ class BagSource:
         if found.calibrations:
             details["cameras"] = found.calibrations
         incidents = (*self._incidents, *self._storage.incidents, *found.incidents)
+        if (missing := self._message_count - found.message_count) > 0:
+            told = any(incident.severity == "failure" for incident in incidents)
+            cause = f"{METADATA} counts {self._message_count} messages, {missing} more than there are"
+            incidents = (*incidents, Incident("note" if told else "failure", cause))
         return Recording(
             container=self._storage.container,
             tracks=found.tracks,

@@ -16,6 +16,7 @@ import numpy as np
 from ingest.decoders.bulk import FEWEST, Bulk, rows_at
 from ingest.recording import Incident, Report
 from ingest.sources.bag_storage import AnyMessage, Channel, M, ManyMessages, Message, merge_by_log_time
+from ingest.sources.lost_messages import lost_words
 
 LARGEST_CHUNK_BYTES = 2**31
 """A chunk that claims to be larger when unpacked is taken for damage, not for data."""
@@ -55,6 +56,10 @@ class Unpacked(NamedTuple):
     data: bytes | memoryview
     damage: str = ""
     """Why it is not everything; empty when it is."""
+    whole_bytes: int = 0
+    """How many bytes it should have, where it has not."""
+    distrusted: bytes | memoryview = b""
+    """Bytes of which some are wrong, and nobody knows which: good for counting only."""
 
 
 def unpack(packed: bytes | memoryview, compression: str, size_bytes: int) -> Unpacked:
@@ -69,7 +74,8 @@ def unpack(packed: bytes | memoryview, compression: str, size_bytes: int) -> Unp
         return Unpacked(b"", f"a chunk claims to be {size_bytes} bytes large")
     if compression in ("", "none"):
         missing = size_bytes - len(packed)
-        return Unpacked(packed, f"a chunk is cut short: {missing} bytes are missing" if missing > 0 else "")
+        damage = f"a chunk is cut short: {missing} bytes are missing" if missing > 0 else ""
+        return Unpacked(packed, damage, size_bytes)
     step = _decompressor(compression)
     if step is None:
         return Unpacked(b"", f"chunk compression {compression!r} is not supported")
@@ -93,7 +99,7 @@ def unpack(packed: bytes | memoryview, compression: str, size_bytes: int) -> Unp
             break
     if not damage and len(data) < size_bytes:
         damage = f"a {compression} chunk ends after {len(data)} of {size_bytes} bytes"
-    return Unpacked(bytes(data), damage)
+    return Unpacked(bytes(data), damage, size_bytes)
 
 
 def _decompressor(compression: str) -> Callable[[bytes | memoryview, int], bytes] | None:
@@ -135,6 +141,10 @@ class ChunkedFile:
         """Return where the messages are, in the file's order."""
         raise NotImplementedError
 
+    def _indexed_count(self, chunk: Chunk) -> int | None:
+        """Return how many messages the index that follows a chunk counts; None where there is none."""
+        raise NotImplementedError
+
     def _load(self, chunk: Chunk, wanted: frozenset[int], report: Report) -> list[Message]:
         """Return the messages of one chunk, in the file's order; damage is reported."""
         records, located = self._opened(chunk, report)
@@ -161,8 +171,18 @@ class ChunkedFile:
         if damage := unpacked.damage or located.damage:
             # what is lost lies behind the last message that can be read
             last_ns = int(located.log_ns.max()) if len(located.log_ns) else chunk.start_ns
-            report(Incident("failure", damage, start_ns=last_ns, stop_ns=max(chunk.stop_ns, last_ns + 1)))
+            cause = f"{damage}: {self._loss(chunk, unpacked, located)}"
+            report(Incident("failure", cause, start_ns=last_ns, stop_ns=max(chunk.stop_ns, last_ns + 1)))
         return unpacked.data, located
+
+    def _loss(self, chunk: Chunk, unpacked: Unpacked, located: Located) -> str:
+        """Return how many messages of a damaged chunk are lost, in words."""
+        indexed = self._indexed_count(chunk)
+        if indexed is None and len(unpacked.distrusted):
+            indexed = len(self._locate(unpacked.distrusted).log_ns)
+        read_bytes = int(located.ends.max()) if len(located.ends) else 0
+        whole_bytes = max(unpacked.whole_bytes, len(unpacked.data))
+        return lost_words(len(located.log_ns), indexed, read_bytes, whole_bytes)
 
     @property
     def start_ns(self) -> int:

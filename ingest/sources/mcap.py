@@ -8,6 +8,7 @@
     04 channel   id, schema id uint16, topic, message encoding, metadata map
     05 message   channel uint16, sequence uint32, log time, publish time uint64, data
     06 chunk     start, end uint64, unpacked size uint64, crc uint32, compression, uint64 length, records
+    07 message index  channel uint16, entries (log time, offset uint64), led by their size in bytes
     08 chunk index  start, end, offset, length uint64, map channel -> offset of its message index …
     0B statistics   messages uint64, schemas uint16, channels, attachments, metadata, chunks uint32 …
     02 footer    summary start uint64 (0: none), summary offset start uint64, crc uint32
@@ -44,10 +45,11 @@ from ingest.sources.bag_chunks import (
 )
 from ingest.sources.bag_storage import Channel, Definition, DefinitionFormat
 from ingest.sources.bag_types import is_latched, normal_type_name
+from ingest.sources.lost_messages import lost_words
 
 MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 1, 2, 3, 4, 5, 6
-CHUNK_INDEX, STATISTICS, DATA_END = 8, 0x0B, 0x0F
+MESSAGE_INDEX, CHUNK_INDEX, STATISTICS, DATA_END = 7, 8, 0x0B, 0x0F
 
 FOOTER_BYTES = 9 + 20
 LATEST_NS = 2**63 - 2
@@ -61,6 +63,8 @@ LONGEST_NAME = 256
 MESSAGE_RECORD = struct.Struct("<BQHIQQ")
 """A message's record up to its data."""
 CHUNK_HEADER = struct.Struct("<QQQI")
+INDEX_HEADER = struct.Struct("<BQHI")
+"""A message index's record up to its entries."""
 
 FORMATS: dict[str, DefinitionFormat] = {
     "ros1msg": "msg",
@@ -215,7 +219,9 @@ class Mcap(ChunkedFile):
             if cut:
                 if not salvaged:  # else it is told whenever the chunk is read
                     where = f"byte {offset} of {self._size_bytes}"
-                    self._lost(f"the file ends, or is damaged, within a record ({where})")
+                    self._lost(
+                        f"the file ends, or is damaged, within a record ({where}): {lost_words(0, None)}"
+                    )
                 break
             offset = record.end
         loose.flush()
@@ -246,7 +252,8 @@ class Mcap(ChunkedFile):
         if times:
             self.chunks.append(chunk._replace(start_ns=min(times), stop_ns=max(times) + 1, channels=mask))
         elif unpacked.damage and record.end <= self._size_bytes:
-            self._lost(unpacked.damage)
+            located = self._locate(unpacked.data)
+            self._lost(f"{unpacked.damage}: {self._loss(chunk, unpacked, located)}")
         return bool(times)
 
     def _found(self, data: bytes, content: int) -> tuple[int | None, int]:
@@ -288,8 +295,20 @@ class Mcap(ChunkedFile):
         unpacked = unpack(packed, compression, size_bytes)
         if not unpacked.damage and crc and zlib.crc32(unpacked.data) != crc:
             # which of its values are wrong can't be known, so none is used
-            return Unpacked(b"", "a chunk's checksum is wrong")
+            return Unpacked(b"", "a chunk's checksum is wrong", size_bytes, unpacked.data)
         return unpacked
+
+    def _indexed_count(self, chunk: Chunk) -> int | None:
+        """See `ChunkedFile`: message indexes follow their chunk, 16 bytes per message."""
+        offset, count = chunk.offset + chunk.size_bytes, 0
+        while offset + INDEX_HEADER.size <= self._size_bytes:
+            self._file.seek(offset)
+            op, size, _, array_bytes = INDEX_HEADER.unpack(self._file.read(INDEX_HEADER.size))
+            if op != MESSAGE_INDEX or size < 6 + array_bytes:
+                break
+            count += array_bytes // 16
+            offset += RECORD.size + size
+        return count or None
 
     def _locate(self, records: bytes | memoryview) -> Located:
         # the innermost loop of all reading: no function of ours is called in it

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
@@ -41,6 +42,7 @@ from ingest.sources.bag_chunks import (
 )
 from ingest.sources.bag_storage import Channel, Definition
 from ingest.sources.bag_types import normal_type_name
+from ingest.sources.lost_messages import lost_words
 
 MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, BAG_HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
@@ -169,7 +171,8 @@ class Rosbag1(ChunkedFile):
                 record = record_at(self._file, offset, self._size_bytes, whole=False)
             except Damaged as damage:
                 loose.flush()
-                self._lost(f"{damage} (byte {offset} of {self._size_bytes}); what followed is lost")
+                where = f"byte {offset} of {self._size_bytes}"
+                self._lost(f"{damage} ({where}); what followed is lost, {lost_words(0, None)}")
                 break
             told = False
             try:
@@ -179,7 +182,8 @@ class Rosbag1(ChunkedFile):
             if record.end > self._size_bytes:
                 loose.flush()
                 if not told:
-                    self._lost(f"the file ends within a record (byte {offset} of {self._size_bytes})")
+                    where = f"byte {offset} of {self._size_bytes}"
+                    self._lost(f"the file ends within a record ({where}): {lost_words(0, None)}")
                 break
             offset = record.end
         loose.flush()
@@ -217,7 +221,8 @@ class Rosbag1(ChunkedFile):
         if times:
             self.chunks.append(Chunk(record.offset, 0, min(times), max(times) + 1, mask))
         elif unpacked.damage and record.end <= self._size_bytes:
-            self._lost(unpacked.damage)
+            chunk = Chunk(record.offset, 0, 0, 0, -1)
+            self._lost(f"{unpacked.damage}: {self._loss(chunk, unpacked, self._locate(unpacked.data))}")
         return bool(times)
 
     def _lost(self, cause: str) -> None:
@@ -259,6 +264,15 @@ class Rosbag1(ChunkedFile):
             return self._unpack(record)
         except Damaged as damage:
             return Unpacked(b"", str(damage))
+
+    def _indexed_count(self, chunk: Chunk) -> int | None:
+        """See `ChunkedFile`: a record for each connection follows the chunk, and counts its messages."""
+        count = 0
+        with suppress(Damaged):
+            record = record_at(self._file, chunk.offset, self._size_bytes)
+            while (record := record_at(self._file, record.end, self._size_bytes)).op == INDEX:
+                count += record.uint32(b"count")
+        return count or None
 
     def _unpack(self, record: Record) -> Unpacked:
         compression = _text(record.fields.get(b"compression", b""))

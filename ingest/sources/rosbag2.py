@@ -38,6 +38,7 @@ from ingest.sources.bag_storage import (
     Message,
 )
 from ingest.sources.bag_types import ZSTD_MAGIC, is_latched, normal_type_name
+from ingest.sources.lost_messages import lost_words
 
 MAGIC = b"SQLite format 3\x00"
 LOT_NS = 1_000_000_000
@@ -69,6 +70,8 @@ class Rosbag2Sqlite:
         self.details: Mapping[str, Any] = {}
         self._by_id: list[tuple[int, int, int]] | None = None
         """Damaged files: (log stamp, id, topic id) of every message that can be read, sorted."""
+        self._sizes = path.stat().st_size, size_bytes
+        """Bytes that the file has, and that it should have."""
         try:
             self._open(path, page_bytes, size_bytes)
         except DATABASE_ERRORS as error:
@@ -170,12 +173,20 @@ class Rosbag2Sqlite:
             damage = str(error)
         found = self._trusted(found, page_bytes)
         last_ns = max(found, default=(0, 0, 0))[0]
-        cause = f"{cause}: {len(found)} messages can be read" + (f", then {damage}" if damage else "")
+        loss = lost_words(len(found), self._indexed_count(), *self._sizes)
+        cause = f"{cause}: {len(found)} messages can be read, {loss}" + (f" ({damage})" if damage else "")
         self.incidents.append(Incident("failure", cause, "", last_ns, last_ns + 1))
         found.sort()
         self._by_id = found
         self.start_ns = found[0][0] if found else 0
         self.stop_ns = min(last_ns, MAX_NS - 1) + 1 if found else 0
+
+    def _indexed_count(self) -> int | None:
+        """Return how many messages the index of stamps counts; None where it can't be read either."""
+        with suppress(*DATABASE_ERRORS):
+            ((count,),) = self._rows("SELECT COUNT(timestamp) FROM messages INDEXED BY timestamp_idx")
+            return int(count)
+        return None
 
     def _trusted(self, found: list[tuple[int, int, int]], page_bytes: int) -> list[tuple[int, int, int]]:
         """Return the listed messages that are as the recorder wrote them.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import zlib
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from io import BytesIO
 from pathlib import Path
 from struct import pack
 
@@ -110,9 +112,12 @@ def made_mcap(
         span = pack("<QQ", START_NS + first, START_NS + first + 9)
         sizes = pack("<QI", len(inside), zlib.crc32(inside))
         chunk = record(6, span + sizes + text(compression) + pack("<Q", len(packed)) + packed)
-        index = [record(7, pack("<HI", channel, 0)) for channel in (7, 8)] if indexes else []
+        index = [
+            record(7, pack("<HI", 7 + n, 80) + b"".join(pack("<QQ", START_NS + k, 0) for k in numbers[n::2]))
+            for n in ((0, 1) if indexes else ())
+        ]
         places = b"".join(
-            pack("<HQ", channel, len(out) + len(chunk) + n * 15)
+            pack("<HQ", channel, len(out) + len(chunk) + n * 95)
             for n, channel in enumerate((7, 8))
             if indexes
         )
@@ -286,6 +291,97 @@ def test_damage_inside_one_chunk_costs_that_chunk(bags: Bags, tmp_path: Path, ki
     assert START_NS + lost[-1] < incident.stop_ns
 
 
+def lost_in(incidents: Sequence[Incident]) -> int:
+    """Return how many messages incidents say are lost, counted or estimated."""
+    return sum(
+        int(number)
+        for incident in incidents
+        for number in re.findall(r"(\d+) messages? (?:is|are) lost", incident.cause)
+    )
+
+
+@pytest.mark.parametrize("kind", ["bag", "baglz4", "bagbz2", "mcap", "mcapzstd", "mcaplz4"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_lost_messages_are_counted(bags: Bags, tmp_path: Path, kind: str, indexed: bool) -> None:
+    """Of a damaged chunk, the index that follows it says exactly how many messages are lost; with the file's
+    own index or without it.
+    """
+    content = bags[kind] if indexed else without_index(bags[kind])
+    path = tmp_path / f"x.{kind}"
+    for begin, end in chunk_payloads(bags[kind])[1:-1]:
+        damaged = bytearray(content)
+        damaged[(begin + end) // 2 : end - 20] = b"\xee" * (end - 20 - (begin + end) // 2)
+        path.write_bytes(damaged)
+        found, incidents = messages_of(path)
+        (loss,) = (incident for incident in incidents if incident.severity == "failure")
+        assert lost_in([loss]) == COUNT - len(found) > 0
+        assert "about" not in loss.cause
+        assert set(range(COUNT)) - set(range(loss.start_ns - START_NS, COUNT)) <= set(found)
+
+
+def chunk_payloads(content: bytes) -> list[tuple[int, int]]:
+    """Return where the packed bytes of each chunk lie."""
+    if content.startswith(b"#ROSBAG"):
+        from ingest.sources.rosbag1 import CHUNK, MAGIC, record_at
+
+        found, offset = [], len(MAGIC)
+        while offset < len(content):
+            chunk = record_at(BytesIO(content), offset, len(content))
+            offset = chunk.end
+            found += [(chunk.data_offset, chunk.end)] if chunk.op == CHUNK else []
+        return found
+    from ingest.sources.mcap import CHUNK, MAGIC, records_in
+
+    inside = content[len(MAGIC) : -len(MAGIC)]
+    names = {
+        item.content: int.from_bytes(inside[item.content + 28 : item.content + 32], "little")
+        for item in records_in(inside)
+        if item.op == CHUNK
+    }
+    return [
+        (item.content + 40 + names[item.content] + len(MAGIC), item.end + len(MAGIC))
+        for item in records_in(inside)
+        if item.op == CHUNK
+    ]
+
+
+def without_index(content: bytes) -> bytes:
+    """Return a bag as a recorder leaves it that lost its power between two chunks."""
+    if content.startswith(b"#ROSBAG"):
+        head = content.find(b"index_pos=") + 10
+        return content[:head] + bytes(8) + content[head + 8 :]
+    return without_summary(content)
+
+
+def test_losses_without_an_index_are_estimated(bags: Bags, tmp_path: Path) -> None:
+    """Of a chunk whose end is missing, with what follows it, the size says about how many are lost."""
+    content = bags["mcap"]
+    path = tmp_path / "x.mcap"
+    path.write_bytes(content[: content.find(b"message 0026")])
+    found, incidents = messages_of(path)
+    assert found == list(range(26))
+    assert incidents[-1].cause.endswith("about 4 messages are lost, by its size")
+    assert (incidents[-1].start_ns, incidents[-1].stop_ns) == (START_NS + 25, START_NS + 26)
+
+
+def test_a_cut_database_says_how_much_is_missing(tmp_path: Path) -> None:
+    """Of half a database about half of the messages are said to be lost; the metadata beside it is exact."""
+    with make_bag(tmp_path / "run", storage="sqlite3") as bag:
+        for k in range(300):
+            bag.write("/a", "std_msgs/msg/String", START_NS + k, data="x" * 500)
+    (path,) = (tmp_path / "run").glob("*.db3")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with open_bag([path]) as source:
+        recording = source.probe()
+    found = recording.details["messages"]
+    loss, remark = recording.incidents
+    assert 100 < found < 160
+    assert abs(lost_in([loss]) - (300 - found)) < 50
+    assert "by its size" in loss.cause
+    assert remark == Incident("note", f"metadata.yaml counts 300 messages, {300 - found} more than there are")
+
+
 def test_a_wrong_checksum_costs_the_chunk(bags: Bags, tmp_path: Path) -> None:
     """A chunk whose checksum is wrong is not used: which of its values are wrong can't be known."""
     content = bytearray(bags["mcap"])
@@ -293,7 +389,7 @@ def test_a_wrong_checksum_costs_the_chunk(bags: Bags, tmp_path: Path) -> None:
     path = tmp_path / "x.mcap"
     path.write_bytes(content)
     found, incidents = messages_of(path)
-    assert incidents[0].cause == "a chunk's checksum is wrong"
+    assert incidents[0].cause == "a chunk's checksum is wrong: 10 messages are lost"
     lost = set(range(COUNT)) - set(found)
     assert 30 in lost
     assert len(lost) == 10
@@ -468,7 +564,7 @@ def test_bombs_stay_small() -> None:
     import lz4.frame
     from backports import zstd
 
-    from ingest.sources.bag_chunks import unpack
+    from ingest.sources.bag_chunks import Unpacked, unpack
 
     zeros = bytes(10_000_000)
     for compression, packed in (
@@ -476,5 +572,5 @@ def test_bombs_stay_small() -> None:
         ("lz4", lz4.frame.compress(zeros)),
         ("zstd", zstd.compress(zeros)),
     ):
-        assert unpack(packed, compression, len(zeros)) == (zeros, "")
+        assert unpack(packed, compression, len(zeros)) == Unpacked(zeros)
         assert len(unpack(packed, compression, 1000).data) == 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,17 @@ def test_the_dataset_is_whole(dataset: Path) -> None:
     assert verify_dataset(dataset) == []
     assert dataset_info(dataset)["failures"] == []
     assert len(list(open_dataset(dataset).samples())) == 2
+
+
+def test_the_table_of_recordings_has_the_clocks(dataset: Path) -> None:
+    """Each track's clock: which stamp, why, and what was measured of both."""
+    line = json.loads((dataset / "tables/recordings.jsonl").read_text())
+    assert line["about"]["container"] == "rosbag2-mcap"
+    clocks = line["about"]["clocks"]
+    assert set(clocks) == {"depth", "points", "scan"}
+    assert (clocks["scan"]["choice"], clocks["scan"]["offset_ns"]) == ("header", 0)
+    assert clocks["scan"]["rate_hz"] == pytest.approx(10)
+    assert (clocks["scan"]["missing"], clocks["scan"]["header_back"]) == (0, 0)
 
 
 def test_depth_comes_back_in_metres(dataset: Path) -> None:

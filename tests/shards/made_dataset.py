@@ -165,6 +165,7 @@ def recording_line(name: str, **values: Any) -> Json:
         "layout": "",
         "origin_ns": ORIGIN_NS,
         "stop_ns": ORIGIN_NS + CLIP_NS,
+        "about": {"container": "made"},
         "clips": 1,
         "info": {},
         "replaces": [],

@@ -79,7 +79,17 @@ def test_every_sample_is_there_once_as_it_was(finished: Path, tmp_path: Path, sh
     before, after = dataset_info(finished), dataset_info(tmp_path / "out")
     for fact in ("samples", "tokens", "seconds_ns", "failures", "notes"):
         assert after[fact] == before[fact], fact
-    same = ("recording", "id", "status", "duplicate_of", "samples", "seconds_ns", "origin_ns", "stop_ns")
+    same = (
+        "recording",
+        "id",
+        "status",
+        "duplicate_of",
+        "samples",
+        "seconds_ns",
+        "origin_ns",
+        "stop_ns",
+        "about",
+    )
     told = [
         [{key: line[key] for key in same} for line in found["per_recording"]] for found in (before, after)
     ]
