@@ -214,6 +214,19 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--shard-mb", type=int, default=64, show_default=True, help="Bytes of a shard, about, in MiB.")
 @click.option("--shard-seconds", type=int, default=3600, show_default=True, help="Most media of a shard.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
+@click.option(
+    "--stall-seconds",
+    type=click.FloatRange(min=0),
+    default=600,
+    show_default=True,
+    help="End a worker that shows no sign of life for so long, and try its task again; 0: wait for ever.",
+)
+@click.option(
+    "--worker-memory-mb",
+    type=click.IntRange(min=0),
+    help="End a worker that takes more memory of its own, in MiB (default: its share of four fifths of the "
+    "machine's; 0: no limit).",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--encode-in",
@@ -312,6 +325,17 @@ def _choice(options: dict[str, Any]) -> Any:
     )
 
 
+def _limits(options: dict[str, Any]) -> Any:
+    import os
+
+    from ingest.engine.watch import Limits, default_memory_bytes
+
+    given = options["worker_memory_mb"]
+    workers = options["workers"] or os.cpu_count() or 1
+    memory_bytes = default_memory_bytes(workers) if given is None else given << 20
+    return Limits(options["stall_seconds"], memory_bytes)
+
+
 def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
     from ingest.cli_tables import dry_run_table
@@ -346,6 +370,7 @@ def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, 
             choice=_choice(options),
             workers=options["workers"],
             encode_in=options["encode_in"],
+            limits=_limits(options),
             listener=display,
         )
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -19,6 +20,7 @@ def speaks(command: Command) -> Command:
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way to say Ctrl-C
             return command(*args, **kwargs)
         except (BrokenPipeError, click.ClickException, click.exceptions.Exit):
             raise

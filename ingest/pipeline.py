@@ -114,6 +114,7 @@ def shard_recordings(
         FileNotFoundError: an input does not exist.
         shards.ShardsError: the dataset folder can't be used.
         OSError: the disk is full, or fails.
+        KeyboardInterrupt: passed on, after what is done was made ready to be read.
     """
     begun = time.monotonic()
     listener, choice = listener or Listener(), choice or Choice()
@@ -136,19 +137,28 @@ def shard_recordings(
             listener.progressed(report["media_ns"], report["clips"])
 
         limits = limits or Limits(STALL_SECONDS, default_memory_bytes(count))
-        with Engine(count, heard, limits) as engine:
-            found = _plan(folder, paths, configuration, choice, engine, listener, run)
-            if not run.stopped_by:
-                with EncoderProcesses(devices_for(encode_in, device, configuration), count) as processes:
-                    doing = _Doing(folder, configuration, device, found, choice, engine, processes)
-                    _run_tasks(doing, listener, run)
-                    run.encoder_processes = processes.figures()
-        if folder.is_dataset():
-            folder.finish()
-        run.seconds = time.monotonic() - begun
-        if folder.is_dataset():
-            folder.append_event(_event(run, count))
+        try:
+            with Engine(count, heard, limits) as engine:
+                found = _plan(folder, paths, configuration, choice, engine, listener, run)
+                if not run.stopped_by:
+                    with EncoderProcesses(devices_for(encode_in, device, configuration), count) as processes:
+                        doing = _Doing(folder, configuration, device, found, choice, engine, processes)
+                        _run_tasks(doing, listener, run)
+                        run.encoder_processes = processes.figures()
+        except KeyboardInterrupt:  # the tasks under way are lost; what is done is made ready to be read
+            _finish(folder, run, count, begun)
+            raise
+        _finish(folder, run, count, begun)
     return run
+
+
+def _finish(folder: DatasetFolder, run: Run, workers: int, begun: float) -> None:
+    """Write tables, manifest and card of what is done so far, and the run's event."""
+    if not folder.is_dataset():
+        return
+    folder.finish()
+    run.seconds = time.monotonic() - begun
+    folder.append_event(_event(run, workers))
 
 
 def check_inputs(paths: Sequence[Path]) -> None:

@@ -210,7 +210,7 @@ def test_any_number_of_workers_gives_the_same_bytes(videos: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, card_mp4: Path) -> None:
-    """Killed at moments spread over the run, then once more: the bytes of an undisturbed run."""
+    """Killed at moments spread over it, once politely, a run comes to the bytes of an undisturbed one."""
     folder = tmp_path / "in"
     folder.mkdir()
     for index in range(6):
@@ -234,8 +234,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, card_mp4: Path) 
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             if records.exists() and len(list(records.iterdir())) >= total * part // 4:
-                os.killpg(process.pid, signal.SIGKILL)
+                polite = part == 2
+                os.kill(process.pid, signal.SIGTERM) if polite else os.killpg(process.pid, signal.SIGKILL)
                 kills += 1
+                if polite and process.wait(timeout=60) == 130:
+                    assert "pending" in statuses(tmp_path / "killed").values()
                 break
             time.sleep(0.02)
         process.wait(timeout=60)
