@@ -1,0 +1,1 @@
+"""Training of our own tokenizers: networks' losses and loops, on arrays. No files of media."""
