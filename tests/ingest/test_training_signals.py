@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from made_bags import START_NS, open_bag
 
 from encoders import encoder_for
 from ingest.cli import main
 from ingest.errors import WrongUse
 from ingest.training_signals import read_signals, train_signals
-from made_bags import START_NS, open_bag
 
 
 @pytest.fixture(scope="module")
