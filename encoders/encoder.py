@@ -65,7 +65,8 @@ class Encoder(Protocol):
             Media of B chunks, without context, in the layout and dtype of the input, on this device.
 
         Raises:
-            WrongInput: a shape, dtype or code that this encoder does not make.
+            WrongInput: a shape, dtype or code that this encoder does not make, or an encoder whose tokens
+                lead nowhere (`spec.reconstructs`).
         """
         ...
 
@@ -98,16 +99,24 @@ def check_launch(encoder: Encoder, batch: Tensor) -> None:
 
 
 def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
-    """Raise unless these are codes of this encoder: shape [B, steps, ...] and every code in its range."""
+    """Raise unless these are codes of this encoder: shape [B, steps, ...] and every code in its range.
+
+    Of features: unless they have its shape and are finite.
+    """
     spec = encoder.spec
     if not spec.is_fitted:
         raise NotFitted(f"{spec.encoder} must be fitted before it reconstructs: use encoder_for(stored spec)")
     wanted = (spec.steps_per_chunk, *spec.shape)
     if tuple(tokens.data.shape[1:]) != wanted:
         raise WrongInput(
-            f"{spec.encoder} reconstructs codes [B, {str(list(wanted))[1:]}, got {list(tokens.data.shape)}"
+            f"{spec.encoder} reconstructs {spec.kind} [B, {str(list(wanted))[1:]}, "
+            f"got {list(tokens.data.shape)}"
         )
     if tokens.data.numel() == 0:
+        return
+    if spec.kind == "features":
+        if not tokens.data.is_floating_point() or not bool(torch.isfinite(tokens.data).all()):
+            raise WrongInput(f"{spec.encoder} reconstructs finite numbers, got {tokens.data.dtype}")
         return
     codes = tokens.data.to(torch.int64)
     sizes = torch.tensor(spec.codebook_sizes, device=codes.device)

@@ -16,7 +16,8 @@ class TokenArray:
     """What `encode` makes of one launch, still on the encoder's device."""
 
     data: Tensor
-    """Codes [B, steps, ...] in the spec's dtype; for bytes, uint8 [N] of all rows one after the other."""
+    """Codes or features [B, steps, ...] in the spec's dtype; for bytes, uint8 [N] of all rows one after the
+    other."""
     offsets: Tensor | None = None
     """Bytes only: int64 [B * steps + 1] on the CPU; step i is `data[offsets[i]:offsets[i + 1]]`."""
     saturated: Tensor | None = None
@@ -31,7 +32,7 @@ class ClipTokens:
     """The tokens of one clip, on the host, ready to be stored."""
 
     tokens: np.ndarray
-    """Codes, time first: [T', ...] in the spec's dtype; for bytes, uint8 [N]."""
+    """Codes or features, time first: [T', ...] in the spec's dtype; for bytes, uint8 [N]."""
     valid: int
     """Frames, samples or rows that the clip had before it was padded to the encoder's multiple."""
     offsets: np.ndarray | None = None
