@@ -155,7 +155,6 @@ def shard_recordings(
     return run
 
 
-<<<<<<< HEAD
 def _finish(folder: DatasetFolder, run: Run, workers: int, begun: float) -> None:
     """Write tables, manifest and card of what is done so far, and the run's event."""
     if not folder.is_dataset():
@@ -163,10 +162,10 @@ def _finish(folder: DatasetFolder, run: Run, workers: int, begun: float) -> None
     folder.finish()
     run.seconds = time.monotonic() - begun
     folder.append_event(_event(run, workers))
-=======
+
+
 def _encoders_asked(settings: Settings | None) -> list[str]:
     return [(settings or Settings()).encoders_for(medium) for medium in MEDIA]
->>>>>>> a98f33e (Pretrained models as encoders, several encoders on one track, features, and a probe of what a machine computes)
 
 
 def check_inputs(paths: Sequence[Path]) -> None:
@@ -234,23 +233,7 @@ def _plan(
     first = next(lines, None)
     run.unfinished = planning.unfinished
     if first is not None:
-<<<<<<< HEAD
         head = _head(folder, configuration)
-=======
-        part = folder.next_part()
-        head = {
-            "kind": "part",
-            "part": part,
-            "format": 1,
-            "fifth": metadata.version("fifth"),
-            "configuration": dict(configuration.data),
-            "configuration_digest": configuration.digest,
-            "versions": {
-                **{name: _version(name) for name in _versioned(configuration)},
-                **versions_behind(configuration.data["decoder"]),
-            },
-        }
->>>>>>> a98f33e (Pretrained models as encoders, several encoders on one track, features, and a probe of what a machine computes)
         try:
             folder.write_plan_part(_until_failure(itertools.chain([head, first], lines), choice.strict))
         except _StrictStop as stop:
@@ -272,7 +255,7 @@ def _head(folder: DatasetFolder, configuration: Configuration) -> Line:
         "configuration": dict(configuration.data),
         "configuration_digest": configuration.digest,
         "versions": {
-            **{name: _version(name) for name in VERSIONED},
+            **{name: _version(name) for name in _versioned(configuration)},
             **versions_behind(configuration.data["decoder"]),
         },
     }
