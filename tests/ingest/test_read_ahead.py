@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,10 @@ def test_answers_are_those_of_one_thread(asked: list[bool], threads: int, late: 
         assert ahead.take(1000) == 1_000_000  # not announced
 
 
+def _size(size_bytes: int, value: int) -> int:
+    return size_bytes
+
+
 def test_no_more_is_read_ahead_than_there_is_room_for() -> None:
     """At most as many values as threads wait, and of large ones fewer; with one thread none."""
     for threads, size_bytes, most in (
@@ -50,7 +55,7 @@ def test_no_more_is_read_ahead_than_there_is_room_for() -> None:
             begun.append(key)
             return key
 
-        with ReadAhead(range(100), read, lambda _, size_bytes=size_bytes: size_bytes, threads) as ahead:
+        with ReadAhead(range(100), read, partial(_size, size_bytes), threads) as ahead:
             for key in range(20):
                 assert ahead.take(key) == key
             time.sleep(0.02)  # whoever has begun comes to an end
@@ -112,8 +117,8 @@ def test_a_map_is_the_files_bytes(offset: int, size_bytes: int) -> None:
         file.flush()
         if offset + size_bytes > len(content):
             with pytest.raises(OSError, match="any more"):
-                mapped(file, len(content), 2**20)  # type: ignore[arg-type]
+                mapped(file, len(content), 2**20)
             return
-        view = mapped(file, offset, size_bytes)  # type: ignore[arg-type]
+        view = mapped(file, offset, size_bytes)
         assert bytes(view) == content[offset : offset + size_bytes]
         assert view.readonly
