@@ -91,21 +91,32 @@ def test_the_field_of_view_is_found_and_rounded() -> None:
     rings = [at(10, up, around) for up in np.linspace(-14.9, 14.9, 16) for around in range(-180, 180, 3)]
     view.see(np.array(rings))
     found = view.projection()
-    assert (found.rows, found.columns) == (64, 512)
+    assert (found.rows, found.columns) == (64, 128)
     assert (found.bottom_deg, found.top_deg, found.right_deg, found.left_deg) == (-15, 15, -180, 180)
     assert "elevation -15 to 15 degrees" in found.rule
     assert Projection.from_json(found.to_json()) == found
 
 
 def test_a_sensor_that_looks_ahead_has_a_sector() -> None:
-    """70 by 77 degrees ahead are a sector of fewer columns; one stray point in thousands widens nothing."""
+    """70 by 77 degrees ahead are a sector; one stray point in thousands widens nothing."""
     view = FieldOfView()
     ahead = [at(10, up, around) for up in range(-38, 39) for around in range(-35, 36)]
     view.see(np.array([*ahead, at(3, 88, 179)]))
     found = view.projection()
-    assert (found.columns, found.right_deg, found.left_deg) == (128, -45, 45)
+    assert (found.right_deg, found.left_deg) == (-45, 45)
     assert (found.bottom_deg, found.top_deg) == (-40, 40)
     assert FieldOfView().projection().top_deg == 90
+
+
+@pytest.mark.parametrize(
+    ("points", "columns"), [(100, 128), (8192, 128), (8193, 256), (28_000, 512), (200_000, 1024)]
+)
+def test_a_usual_cloud_has_a_pixel_per_point(points: int, columns: int) -> None:
+    """64 rows have as many columns, a power of two from 128 to 1,024, as the points of a cloud need."""
+    view = FieldOfView()
+    for _ in range(3):
+        view.see(np.tile([[1.0, 2.0, 0.1]], (points, 1)))
+    assert view.projection().columns == columns
 
 
 def organised(points: np.ndarray, **others: Any) -> SimpleNamespace:
