@@ -102,7 +102,9 @@ class Projection:
         column = np.floor((self.left_deg - around) / (self.left_deg - self.right_deg) * self.columns)
         if self.left_deg - self.right_deg == 360:  # -180 and 180 degrees are one direction
             column %= self.columns
-        inside = (row >= 0) & (row < self.rows) & (column >= 0) & (column < self.columns)
+        inside = (up <= self.top_deg) & (up >= self.bottom_deg)
+        inside &= (around <= self.left_deg) & (around >= self.right_deg)
+        row, column = np.minimum(row, self.rows - 1), np.minimum(column, self.columns - 1)  # the last borders
         image = np.full(self.rows * self.columns, np.inf)
         pixel = (row[inside] * self.columns + column[inside]).astype(np.int64)
         np.minimum.at(image, pixel, distances[inside])

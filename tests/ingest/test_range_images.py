@@ -45,9 +45,11 @@ def slowly(projection: Projection, points: np.ndarray) -> tuple[np.ndarray, Dept
         column = math.floor((projection.left_deg - around) / width * projection.columns)
         if width == 360:
             column %= projection.columns
-        if not (0 <= row < projection.rows and 0 <= column < projection.columns):
+        in_height = projection.bottom_deg <= up <= projection.top_deg
+        if not (in_height and projection.right_deg <= around <= projection.left_deg):
             outside += 1
             continue
+        row, column = min(row, projection.rows - 1), min(column, projection.columns - 1)
         hidden += not math.isnan(image[row, column])
         if not image[row, column] < distance:
             image[row, column] = distance
@@ -172,6 +174,15 @@ def test_byte_orders_types_and_foxglove_numbers() -> None:
     foxglove = SimpleNamespace(point_stride=24, fields=fields, data=points.astype("<f8").tobytes())
     for name in ("foxglove.PointCloud", "foxglove_msgs/msg/PointCloud"):
         assert points_of(foxglove, name).tolist() == points.tolist()
+
+
+def test_a_cloud_that_is_none_is_refused() -> None:
+    """What lacks the fields of its type, or names a type that there is not, says so."""
+    with pytest.raises(CannotDecode, match="lacks what its type promises"):
+        points_of(SimpleNamespace(data=b""), "foxglove.PointCloud")
+    fields = [SimpleNamespace(name=name, offset=0, type="FLOAT99") for name in "xyz"]
+    with pytest.raises(CannotDecode, match="lacks what its type promises"):
+        points_of(SimpleNamespace(point_stride=4, data=b"0000", fields=fields), "foxglove.PointCloud")
 
 
 def test_arrays_of_points() -> None:
