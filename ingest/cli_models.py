@@ -57,7 +57,7 @@ def train() -> None:
 
 
 @train.command()
-@training_options(steps=4000, batch=4)
+@training_options(steps=4000, batch=3)
 @click.option("--crop", type=int, default=96, show_default=True, help="Edge of a crop, in pixels.")
 @speaks
 def video(**options: Any) -> None:
