@@ -1,9 +1,9 @@
 """`fifth-video`: pictures to codes by a small network of our own, trained for it.
 
 A chunk is 8 frames, closed: nothing of other chunks enters it. Each cell of 4 frames x 8 x 8 pixels becomes
-one code of 64,000 (finite scalar quantisation), so 256 x 256 at 8 frames a second are 2,048 codes a second.
-`stages=2` gives a second code per cell that says what the first left; the first stays the same. `mode="image"`
-takes single frames: one group of the same frame four times.
+one code of 64,000 (finite scalar quantisation): at 256 x 256 and 8 frames a second, 2,048 codes a second.
+`stages=2` gives a second code per cell that says what the first left; the first stays the same.
+`mode="image"` takes single frames: one group of the same frame four times.
 
 What the network looks like: `encoders.video_network`. What it was trained on, and how good it is:
 `encoders/weights/README.md`.
@@ -32,7 +32,7 @@ WEIGHTS = "fifth-video"
 WEIGHTS_SHA256 = "0"
 MODES = {"video": CHUNK_FRAMES, "image": 1}
 """Frames of a chunk."""
-LAUNCH_FRAMES = 64
+LAUNCH_PIXELS = 64 * 256 * 256
 
 
 class FifthVideo:
@@ -71,6 +71,7 @@ class FifthVideo:
         if isinstance(stages, bool) or not isinstance(stages, int) or not 1 <= stages <= shape.stages:
             raise WrongSetting(f"fifth-video makes 1 to {shape.stages} stages, got stages={stages!r}")
         self._stages, self._chunk = stages, MODES[mode]
+        self._of_zeros: Tensor | None = None
         steps = max(1, self._chunk // GROUP_FRAMES)
         cells = (height // CELL, width // CELL)
         self.spec = TokenSpec(
@@ -92,7 +93,7 @@ class FifthVideo:
                 value_range=(0, 255),
                 axes="BTCHW",
                 channels=3,
-                launch_batch=max(1, LAUNCH_FRAMES * 256 * 256 // (height * width * self._chunk)),
+                launch_batch=max(1, LAUNCH_PIXELS // (max(height * width, 256 * 256) * self._chunk)),
                 chunk=self._chunk,
                 size=(height, width),
                 size_multiple=BLOCK,
@@ -106,9 +107,11 @@ class FifthVideo:
     def encode(self, batch: Tensor) -> TokenArray:
         """Turn frames [B, T, 3, H, W] into codes [B, steps, H/8, W/8], or [..., K]."""
         check_launch(self, batch)
-        # On a CPU products of other shapes may be summed in another order: each row is a launch of its own.
-        at_once = 1 if self.device.type == "cpu" else len(batch)
-        codes = [self._codes(rows) for rows in torch.split(batch, at_once)]
+        if self.device.type != "cpu":
+            return TokenArray(self._codes(batch).to(torch.uint16))
+        # Products of other shapes may be summed in another order: each row is computed by itself. Empty rows,
+        # which fill up the last launch of a clip, are computed once.
+        codes = [self._codes(row) if bool(row.any()) else self._empty() for row in torch.split(batch, 1)]
         return TokenArray(torch.cat(codes).to(torch.uint16))
 
     def reconstruct(self, tokens: TokenArray) -> Tensor:
@@ -120,6 +123,13 @@ class FifthVideo:
         height, width = self.spec.settings["size"]
         nothing = torch.zeros(0, self._chunk, 3, height, width, dtype=torch.uint8, device=self.device)
         return torch.cat([nothing, *frames])
+
+    def _empty(self) -> Tensor:
+        """Return the codes of a row of zeros."""
+        if self._of_zeros is None:
+            zeros = torch.zeros((1, *self.spec.input.launch_shape[1:]), dtype=torch.uint8, device=self.device)
+            self._of_zeros = self._codes(zeros)
+        return self._of_zeros
 
     def _codes(self, batch: Tensor) -> Tensor:
         frames = batch.expand(-1, GROUP_FRAMES, -1, -1, -1) if self._chunk == 1 else batch

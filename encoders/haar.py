@@ -32,7 +32,7 @@ def inverse_haar(cells: Tensor) -> Tensor:
     """Turn cells [B, g, h, w, 768] back into frames [B, 4 g, 3, 8 h, 8 w]."""
     batch, groups, height, width, _ = cells.shape
     time, space = _matrices(cells)
-    parts = cells.unflatten(-1, (3, GROUP_FRAMES, CELL, CELL))
+    parts = cells.reshape(*cells.shape[:-1], 3, GROUP_FRAMES, CELL, CELL)
     parts = torch.einsum("...tyx,tz->...zyx", parts, time)
     parts = torch.einsum("...tyx,yz->...tzx", parts, space)
     parts = torch.einsum("...tyx,xz->...tyz", parts, space)

@@ -79,7 +79,7 @@ def _similarity(one: Tensor, other: Tensor, peak: float) -> tuple[Tensor, Tensor
         maps = functional.conv2d(
             maps, window.reshape(shape).expand(maps.shape[1], -1, -1, -1), groups=maps.shape[1]
         )
-    mean_one, mean_other, square_one, square_other, product = maps.split(channels, dim=1)
+    mean_one, mean_other, square_one, square_other, product = torch.split(maps, channels, dim=1)
     c1, c2 = (K1 * peak) ** 2, (K2 * peak) ** 2
     means = mean_one * mean_other
     squares = mean_one.square() + mean_other.square()

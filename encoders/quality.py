@@ -76,7 +76,7 @@ def measure(encoder: Encoder, media: Iterable[Tensor], rate: Fraction | None = N
         clips, items = clips + 1, items + clip_length(clip, spec.input)
         tokens, bits, saturated = (
             tokens + made.tokens.size,
-            bits + _bits(spec, made),
+            bits + bits_of(spec, made),
             saturated + made.saturated,
         )
     per_second = spec.input.rate or rate
@@ -85,7 +85,8 @@ def measure(encoder: Encoder, media: Iterable[Tensor], rate: Fraction | None = N
     return Quality(spec.encoder, spec.input.medium, clips, items, seconds, tokens, bits, saturated, figures)
 
 
-def _bits(spec: TokenSpec, clip: ClipTokens) -> float:
+def bits_of(spec: TokenSpec, clip: ClipTokens) -> float:
+    """Return the bits of a clip's tokens: log2 of the codebook's size for each code, 8 for each byte."""
     return 8.0 * clip.tokens.size if spec.kind == "bytes" else clip.steps * spec.bits_per_step
 
 

@@ -31,6 +31,7 @@ class Entry:
 
 ENTRIES = (
     Entry("frames-dct", "pictures", "encoders.frames_fsq", "FramesDct"),
+    Entry("fifth-video", "pictures", "encoders.fifth_video", "FifthVideo"),
     Entry("jpeg", "pictures", "encoders.jpeg", "Jpeg"),
     Entry("depth-log", "depth", "encoders.depth_log", "DepthLog"),
     Entry("sound-mdct", "sound", "encoders.sound_transform", "SoundMdct"),

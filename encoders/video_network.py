@@ -121,7 +121,7 @@ class VideoEncoder(nn.Module):
             }
         )
         for learned in self.learned:
-            nn.init.zeros_(learned.weight)
+            nn.init.zeros_(_weight(learned))
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Return per group [B, H/16, W/16, stages * latents].
@@ -161,7 +161,7 @@ class VideoDecoder(nn.Module):
             for index in range(shape.decoder_blocks)
         )
         self.out = nn.Linear(shape.decoder_width, CELL_VALUES)
-        for weight in (self.out.weight, self.out.bias, *(layer.weight for layer in self.from_around)):
+        for weight in (self.out.weight, self.out.bias, *(_weight(layer) for layer in self.from_around)):
             nn.init.zeros_(weight)
 
     def forward(self, said: list[list[Tensor]]) -> Tensor:
@@ -221,7 +221,7 @@ class VideoNetwork(nn.Module):
     def frames(self, places: Tensor) -> Tensor:
         """Return frames of the numbers of levels [B, T/4, H/8, W/8, stages, D]."""
         said = [
-            [self.spoken(blocks_of(part).unflatten(-1, (CELLS, part.shape[-1]))) for part in group.unbind(-2)]
+            [self.spoken(_split_cells(blocks_of(part))) for part in group.unbind(-2)]
             for group in places.unbind(1)
         ]
         frames: Tensor = self.decoder(said)
@@ -248,7 +248,7 @@ class VideoNetwork(nn.Module):
         known = known_of(said, group, stage)
         if known:
             own = own + self.encoder.said[f"{group}-{stage}"](torch.cat(known, dim=-1))
-        return own.unflatten(-1, (len(self.shape.levels), CELLS)).transpose(-1, -2)
+        return own.reshape(*own.shape[:-1], len(self.shape.levels), CELLS).transpose(-1, -2)
 
     def spoken(self, places: Tensor) -> Tensor:
         """Return the numbers that say places [..., 4, D]: [..., spoken]."""
@@ -258,6 +258,16 @@ class VideoNetwork(nn.Module):
         # tanh is undone, but for what lies beyond the outermost levels, so that a linear step suffices
         top = torch.tensor(self.shape.levels, dtype=torch.float32, device=values.device)
         return torch.cat([values, torch.atanh(values * (1 - 0.5 / top))], dim=-1).flatten(-2)
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight
+
+
+def _split_cells(blocks: Tensor) -> Tensor:
+    """Turn blocks [..., 4 D] into [..., 4, D]."""
+    return blocks.reshape(*blocks.shape[:-1], CELLS, -1)
 
 
 def known_codes(group: int, stage: int) -> int:

@@ -1,4 +1,4 @@
-"""`fifth train video`: clips of a folder into a network of `fifth-video`, with a score and pictures on the way."""
+"""`fifth train video`: clips of a folder into a network of `fifth-video`, scored and drawn on the way."""
 
 from __future__ import annotations
 
@@ -72,12 +72,15 @@ def train_video(
     """
     if crop % 16 or not 16 <= crop <= size:
         raise WrongUse(f"--crop must be a multiple of 16 from 16 to {size}, got {crop}")
-    say = (lambda line: None) if quiet else (lambda line: click.echo(f"fifth: {line}", err=True))
+
+    def say(line: str) -> None:
+        if not quiet:
+            click.echo(f"fifth: {line}", err=True)
+
     torch.set_num_threads(1)  # sums in another order are other weights
     seen, scored = _clips(data, held_out, size, quiet)
-    say(
-        f"{len(seen)} clips of {len({clip.source for clip in seen})} sources; {len(scored)} chunks to score on"
-    )
+    sources = len({clip.source for clip in seen})
+    say(f"{len(seen)} clips of {sources} sources; {len(scored)} chunks to score on")
     settings = asdict(training or VideoTraining()) | {"edge": crop, "batch": batch, "seed": seed}
     settings["shape"] = (training or VideoTraining()).shape
     settings["clips_sha256"] = _digest(seen)
@@ -151,8 +154,8 @@ def _draw(network: VideoNetwork, chunks: list[torch.Tensor], path: Path) -> None
             middle = len(chunk) // 2
             rows = [chunk[middle]]
             places = network.places(chunk[None].to(device, torch.float32) / 127.5 - 1, network.shape.stages)
-            for stage in range(network.shape.stages):
-                rows.append(as_uint8(network.frames(places[..., : stage + 1, :])[0, middle]).cpu())
+            counts = range(1, network.shape.stages + 1)
+            rows += [as_uint8(network.frames(places[..., :n, :])[0, middle]).cpu() for n in counts]
             columns.append(torch.cat(rows, dim=1))
     picture = torch.cat(columns, dim=2).permute(1, 2, 0).numpy()
     cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))

@@ -1,4 +1,4 @@
-"""The state of a training run: one safetensors file, replaced as a whole, from which a run goes on exactly."""
+"""The state of a training run: one safetensors file, replaced as a whole, from which it goes on exactly."""
 
 from __future__ import annotations
 

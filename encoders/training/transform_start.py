@@ -92,7 +92,7 @@ def _start_decoder(network: VideoNetwork, groups: list[Tensor], said: list[list[
         into, out = _narrow_fit(around, left, half)
         places = slice(group * half, (group + 1) * half)
         _part(decoder.hear_around[stage])[places] = (
-            into.T.reshape(half, 9, -1).transpose(1, 2).unflatten(-1, (3, 3))
+            into.T.reshape(half, 9, -1).transpose(1, 2).reshape(half, -1, 3, 3)
         )
         _part(decoder.from_around[stage])[rows, places] = out.T
 
@@ -132,12 +132,13 @@ def principal_components(samples: Tensor, count: int) -> Tensor:
     for _ in range(ITERATIONS):
         basis = torch.linalg.qr(covariance @ basis)[0]
     _, vectors = torch.linalg.eigh(basis.T @ covariance @ basis)
-    return basis @ vectors.flip(-1)[:, :count]
+    directions: Tensor = basis @ vectors.flip(-1)[:, :count]
+    return directions
 
 
 def _dealt(latents: Tensor, dimensions: int) -> Tensor:
     """Deal latents [.., 4 * D] to cells [.., 4, D]: the first four are dimension 0 of each, and so on."""
-    return latents.unflatten(-1, (dimensions, CELLS)).transpose(-1, -2)
+    return latents.reshape(*latents.shape[:-1], dimensions, CELLS).transpose(-1, -2)
 
 
 def _scales(network: VideoNetwork, latents: Tensor) -> Tensor:
@@ -147,7 +148,8 @@ def _scales(network: VideoNetwork, latents: Tensor) -> Tensor:
     errors = []
     for factor in SCALES:
         places = network.shape.fsq.places(_dealt(latents / (factor * deviation), dimensions))
-        values, undone = network.spoken(places).unflatten(-1, (CELLS, 2 * dimensions)).chunk(2, dim=-1)
+        said = network.spoken(places)
+        values, undone = said.reshape(*said.shape[:-1], CELLS, 2 * dimensions).chunk(2, dim=-1)
         errors.append(
             _error_of_fit(latents, [part.transpose(-1, -2).flatten(-2) for part in (values, undone)])
         )
@@ -160,7 +162,8 @@ def _error_of_fit(latents: Tensor, guesses: list[Tensor]) -> Tensor:
     wanted = latents.T.unsqueeze(-1)
     gram = (design.mT @ design).to(torch.float64) / len(latents) + 1e-9 * torch.eye(3, dtype=torch.float64)
     weights = torch.linalg.solve(gram, (design.mT @ wanted).to(torch.float64) / len(latents))
-    return (wanted - design @ weights.to(torch.float32)).square().mean((1, 2))
+    errors: Tensor = (wanted - design @ weights.to(torch.float32)).square().mean((1, 2))
+    return errors
 
 
 def _least_squares(inputs: Tensor, wanted: Tensor, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:

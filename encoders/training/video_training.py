@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ BETAS = (0.9, 0.98)
 class VideoTraining:
     """What a run's course depends on, beside its clips and the number of steps."""
 
-    shape: VideoShape = VideoShape()
+    shape: VideoShape = field(default_factory=VideoShape)
     edge: int = 96
     batch: int = 3
     seed: int = 0
@@ -129,14 +129,16 @@ def _start_of(schedule: Schedule, state_path: Path, plateau_path: Path) -> Path 
 
 def _step(state: RunState, crops: Crops, schedule: Schedule, device: torch.device) -> float:
     step = state.step
+    network = state.network
+    assert isinstance(network, VideoNetwork)
     wanted = crops.at(step).to(device)
-    stages = 1 if step % 3 else state.network.shape.stages
+    stages = 1 if step % 3 else network.shape.stages
     if step % STILLS_EVERY == STILLS_EVERY - 1:
         wanted = wanted[:, :1].expand(-1, GROUP_FRAMES, -1, -1, -1)
     for group in state.optimizer.param_groups:
         group["lr"] = schedule.rate_at(step) * group["share"]
     state.optimizer.zero_grad(set_to_none=True)
-    loss = picture_loss(wanted, state.network(wanted, stages))
+    loss = picture_loss(wanted, network(wanted, stages))
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), LARGEST_GRADIENT)
     state.optimizer.step()
@@ -146,7 +148,7 @@ def _step(state: RunState, crops: Crops, schedule: Schedule, device: torch.devic
 
 
 def _groups(network: VideoNetwork) -> list[dict[str, object]]:
-    """Return the parameters: what the transform has set is moved more slowly than what starts from nothing."""
+    """Return the parameters: what the transform has set moves more slowly than what starts from nothing."""
     decoder = network.decoder
     linear = [*network.encoder.linear.parameters(), *network.encoder.said.parameters()]
     for part in (decoder.linear, decoder.hear_around, decoder.from_around, decoder.still):
@@ -164,6 +166,7 @@ def _start_crops(crops: Crops) -> Iterator[Tensor]:
 
 def averaged_network(state: RunState) -> VideoNetwork:
     """Return a network with the running mean of the weights."""
+    assert isinstance(state.network, VideoNetwork)
     network = VideoNetwork(state.network.shape).to(next(state.network.parameters()).device)
     network.load_state_dict(state.averages)
     return network.eval()
