@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from math import log10
+from math import log2, log10
 from typing import Any, Protocol
 
 import torch
@@ -87,7 +87,9 @@ def measure(encoder: Encoder, media: Iterable[Tensor], rate: Fraction | None = N
 
 def bits_of(spec: TokenSpec, clip: ClipTokens) -> float:
     """Return the bits of a clip's tokens: log2 of the codebook's size for each code, 8 for each byte."""
-    return 8.0 * clip.tokens.size if spec.kind == "bytes" else clip.steps * spec.bits_per_step
+    if spec.is_ragged:
+        return log2(spec.codebook_sizes[0]) * clip.tokens.size
+    return clip.steps * spec.bits_per_step
 
 
 class _Tally(Protocol):

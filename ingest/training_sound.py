@@ -85,7 +85,7 @@ def train_audio(
 
     from encoders.sound_network import RATE, SoundShape
     from encoders.training.sound import SoundRecipe, SoundTraining
-    from encoders.weights import write_weights
+    from encoders.weight_files import write_weights
 
     recordings = read_sound(data, RATE, says)
     scored = read_sound(held_out, RATE, says) if held_out else {}
@@ -143,13 +143,13 @@ def _identity(training: SoundTraining, recordings: Mapping[str, np.ndarray]) -> 
 
 
 def _save(training: SoundTraining, state: Path, recordings: Mapping[str, np.ndarray]) -> None:
-    from encoders.weights import write_weights
+    from encoders.weight_files import write_weights
 
     write_weights(state, training.state(), {"of": _identity(training, recordings)})
 
 
 def _restore(training: SoundTraining, state: Path, recordings: Mapping[str, np.ndarray]) -> None:
-    from encoders.weights import weights_from
+    from encoders.weight_files import weights_from
 
     if not os.path.lexists(state):
         return
