@@ -78,9 +78,7 @@ class Fast:
             needs_fit=True,
             settings={"rows": rows, "scale": scale},
             fitted=data,
-            input=InputSpec(
-                "signal", "float32", None, "BTD", len(self._columns), LAUNCH_CHUNKS, chunk=rows
-            ),
+            input=InputSpec("signal", "float32", None, "BTD", len(self._columns), LAUNCH_CHUNKS, chunk=rows),
         )
 
     def fit(self, samples: Iterable[np.ndarray]) -> Fast:

@@ -38,7 +38,9 @@ def chunk_symbols(coefficients: np.ndarray, valid: np.ndarray) -> np.ndarray:
     if small.all():
         return np.concatenate([head, kept + ZERO])
     parts = [
-        np.array([value + ZERO]) if fits else np.concatenate([[ESCAPE], _digits(_folded(value), ESCAPE_DIGITS)])
+        np.array([value + ZERO])
+        if fits
+        else np.concatenate([[ESCAPE], _digits(_folded(value), ESCAPE_DIGITS)])
         for value, fits in zip(kept.tolist(), small.tolist(), strict=True)
     ]
     return np.concatenate([head, *parts])

@@ -42,8 +42,11 @@ class FifthAudio:
         self._network = _network(found, device)
         shape = self._network.shape
         if codebooks not in range(1, shape.stages + 1):
-            raise WrongSetting(f"fifth-audio makes 1 to {shape.stages} codes a step, got codebooks={codebooks!r}")
+            raise WrongSetting(
+                f"fifth-audio makes 1 to {shape.stages} codes a step, got codebooks={codebooks!r}"
+            )
         self._codebooks = codebooks
+        self._silence: Tensor | None = None
         self.spec = TokenSpec(
             encoder="fifth-audio",
             revision=1,
@@ -82,9 +85,8 @@ class FifthAudio:
         samples = samples.nan_to_num(0.0).clamp(-1, 1)
         with torch.inference_mode(), _full_precision(self.device):
             parts = samples.split(1) if self.device.type == "cpu" else (samples,)
-            codes = [self._network.codes(self._network.latents(part), self._codebooks) for part in parts]
-        saturated = outside[:, -CHUNK:].sum(1)
-        return TokenArray(torch.cat(codes).to(torch.uint16), saturated=saturated)
+            codes = torch.cat([self._codes(part) for part in parts])
+        return TokenArray(codes.to(torch.uint16), saturated=outside[:, -CHUNK:].sum(1))
 
     def reconstruct(self, tokens: TokenArray) -> Tensor:
         """Turn codes [B, n * 50, K] into samples [B, 1, n * 24000] in [-1, 1], n chunks from a clip's start."""
@@ -95,14 +97,19 @@ class FifthAudio:
         samples = torch.cat([codes.new_zeros((0, codes.shape[1] * HOP), dtype=torch.float32), *rows])
         return samples.clamp(-1, 1).unsqueeze(1).clone()
 
+    def _codes(self, samples: Tensor) -> Tensor:
+        """Return codes [B, 50, K]; those of a row of silence, which pads many a launch, are kept."""
+        if len(samples) > 1 or bool(samples.any()):
+            return self._network.codes(self._network.latents(samples), self._codebooks)
+        if self._silence is None:
+            self._silence = self._network.codes(self._network.latents(samples), self._codebooks)
+        return self._silence
+
 
 def _network(weights: Weights, device: torch.device) -> SoundNetwork:
-    if weights.about.get("name") != "fifth-audio":
-        raise WrongSetting(f"these weights are of {weights.about.get('name', 'something else')}, not fifth-audio")
-    return _loaded(weights, device)
-
-
-def _loaded(weights: Weights, device: torch.device) -> SoundNetwork:
+    if weights.about.get("encoder") != "fifth-audio":
+        named = weights.about.get("encoder", "something else")
+        raise WrongSetting(f"these weights are of {named}, not of fifth-audio: give others")
     network = SoundNetwork(shape_from(json.loads(weights.about["shape"])))
     network.load_state_dict({name: value.to(torch.float32) for name, value in weights.tensors.items()})
     return network.to(device).eval().requires_grad_(False)

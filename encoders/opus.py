@@ -41,7 +41,9 @@ class Opus:
 
     def __init__(self, device: torch.device, bit_rate: int = 16_000, library: str = "") -> None:
         if not BIT_RATES[0] <= bit_rate <= BIT_RATES[1] or bit_rate != int(bit_rate):
-            raise WrongSetting(f"opus takes a bit_rate from {BIT_RATES[0]} to {BIT_RATES[1]}, got {bit_rate!r}")
+            raise WrongSetting(
+                f"opus takes a bit_rate from {BIT_RATES[0]} to {BIT_RATES[1]}, got {bit_rate!r}"
+            )
         self.device = device
         self._bit_rate = int(bit_rate)
         self._library = library or installed_library("opus")

@@ -55,7 +55,9 @@ def _sound_of(paths: tuple[Path, ...], episode: int | None, rate: int) -> dict[s
         if not wishes:
             return {}
         too_long = max(0, recording.stop_ns - recording.origin_ns - MOST_SECONDS * NS)
-        window = Window(0, recording.origin_ns + too_long // 2, recording.stop_ns - (too_long - too_long // 2))
+        window = Window(
+            0, recording.origin_ns + too_long // 2, recording.stop_ns - (too_long - too_long // 2)
+        )
         sampling = Sampling(sample_rate=rate, channels=1)
         clips = read_clips(source, wishes, [window], sampling, lambda _: None)
         return {
@@ -66,17 +68,19 @@ def _sound_of(paths: tuple[Path, ...], episode: int | None, rate: int) -> dict[s
 def train_audio(
     data: Path,
     out: Path,
-    says: Says,
     held_out: Path | None = None,
     steps: int = 2000,
-    seed: int = 0,
     batch: int = 8,
+    seed: int = 0,
+    device: str = "cpu",
+    says: Says = lambda line: None,
     shape: Mapping[str, int] | None = None,
 ) -> str:
     """Train on the sound below `data`, and write `out`; return its sha256.
 
     The state of the training lies beside `out` (`.state`) while it runs: the same command goes on from it.
-    With more `steps` than a finished one had, it goes on, too.
+    With more `steps` it goes on, too, as long as the learning rate had not begun to fall: that is the same
+    run as if it had had them from the start.
 
     Raises:
         WrongUse: there is no sound, or the state is of another recipe or other recordings.
@@ -91,16 +95,18 @@ def train_audio(
     scored = read_sound(held_out, RATE, says) if held_out else {}
     if not recordings:
         raise WrongUse(f"{data}: no sound to train on")
-    says(f"{sum(len(sound) for sound in recordings.values()) / RATE:.0f} s of sound in {len(recordings)} tracks")
+    says(
+        f"{sum(len(sound) for sound in recordings.values()) / RATE:.0f} s of sound in {len(recordings)} tracks"
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums are then made in one order, whatever the machine has
     try:
         recipe = SoundRecipe(steps=steps, batch=batch, seed=seed, shape=SoundShape(**(shape or {})))
-        training = SoundTraining(recipe, recordings)
+        training = SoundTraining(recipe, recordings, device)
         state = out.with_name(out.name + ".state")
         _restore(training, state, recordings)
         _train(training, state, recordings, scored, says)
-        about = {"name": "fifth-audio", "shape": json.dumps(recipe.shape.to_json(), sort_keys=True)}
+        about = {"encoder": "fifth-audio", "shape": json.dumps(recipe.shape.to_json(), sort_keys=True)}
         about["recipe"] = json.dumps(recipe.to_json(), sort_keys=True)
         halves = {name: tensor.to(torch.float16) for name, tensor in training.tensors().items()}
         sha256 = write_weights(out, halves, about)

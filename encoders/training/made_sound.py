@@ -58,6 +58,8 @@ def hits(random: np.random.Generator, count: int, rate: int) -> np.ndarray:
     for start in random.integers(0, count, int(random.integers(1, 12))):
         seconds = np.arange(count - start) / rate
         noise = random.standard_normal(count - start) * np.exp(-seconds * random.uniform(20, 200))
-        tone = np.sin(2 * np.pi * random.uniform(50, 400) * seconds) * np.exp(-seconds * random.uniform(5, 60))
+        tone = np.sin(2 * np.pi * random.uniform(50, 400) * seconds) * np.exp(
+            -seconds * random.uniform(5, 60)
+        )
         out[start:] += 0.15 * noise + random.uniform(0, 0.5) * tone
     return out

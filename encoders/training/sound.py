@@ -61,16 +61,21 @@ class SoundTraining:
     Args:
         recipe: what to do.
         recordings: float32 [N] mono of 24 kHz, by name.
+        device: where to compute.
     """
 
-    def __init__(self, recipe: SoundRecipe, recordings: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, recipe: SoundRecipe, recordings: Mapping[str, np.ndarray], device: torch.device | str = "cpu"
+    ) -> None:
         self.recipe = recipe
+        self._device = torch.device(device)
         self.step = 0
         torch.manual_seed(recipe.seed)
         self.network = SoundNetwork(recipe.shape)
         context = recipe.shape.context_hops * HOP
         self._crops = SoundCrops(recordings, RATE, context, recipe.hops * HOP, recipe.batch, recipe.seed)
         start_from(self.network, (self._crops.at(-step - 1 & 0xFFFFFFFF) for step in range(START_BATCHES)))
+        self.network.to(self._device)
         self._parameters = dict(self.network.named_parameters())
         self.averages = {name: value.detach().clone() for name, value in self._parameters.items()}
         self._optimiser = torch.optim.AdamW(
@@ -87,9 +92,9 @@ class SoundTraining:
     def _advance(self) -> float:
         for group in self._optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate_at(self.step)
-        crops = self._crops.at(self.step)
+        crops = self._crops.at(self.step).to(self._device)
         wanted = crops[:, -self.recipe.hops * HOP :]
-        made = self.network(crops, self._stages())
+        made = self.network(crops, self._stages().to(self._device))
         loss = sound_loss(made, wanted, RATE)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -132,11 +137,16 @@ class SoundTraining:
         self.network.load_state_dict(parts)
         self.step = int(tensors["step"])
         for name, parameter in self._parameters.items():
-            self.averages[name] = tensors[f"average.{name}"].clone()
+            self.averages[name] = tensors[f"average.{name}"].to(self._device, copy=True)
             prefix = f"optimiser.{name}."
-            kept = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            kept = {
+                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+            }
             if kept:
-                self._optimiser.state[parameter] = {key: value.clone() for key, value in kept.items()}
+                places = {key: "cpu" if key == "step" else self._device for key in kept}
+                self._optimiser.state[parameter] = {
+                    key: value.to(places[key], copy=True) for key, value in kept.items()
+                }
 
     @torch.no_grad()
     def score(self, held_out: Mapping[str, np.ndarray], stages: int = USUAL_STAGES) -> dict[str, float]:
@@ -144,7 +154,9 @@ class SoundTraining:
         network = SoundNetwork(self.recipe.shape)
         network.load_state_dict(self.tensors())
         figures = [_differences(network, sound, stages) for sound in held_out.values() if len(sound) > RATE]
-        return {name: sum(row[name] for row in figures) / len(figures) for name in figures[0]} if figures else {}
+        return (
+            {name: sum(row[name] for row in figures) / len(figures) for name in figures[0]} if figures else {}
+        )
 
 
 def _differences(network: SoundNetwork, sound: np.ndarray, stages: int) -> dict[str, float]:

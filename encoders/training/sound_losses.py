@@ -43,7 +43,7 @@ def sound_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
         size = theirs.mean((1, 2)) + QUIET_BIN
         total = total + LINEAR_WEIGHT * ((ours - theirs).abs().mean((1, 2)) / size).mean()
         if window == MEL_WINDOW:
-            bank = mel_bank(rate, window, MEL_BANDS).to(made.dtype)
+            bank = mel_bank(rate, window, MEL_BANDS).to(made)
             total = total + MEL_WEIGHT * _log_difference(ours @ bank, theirs @ bank)
     size = wanted.abs().mean(1) + QUIET
     return total + WAVE_WEIGHT * ((made - wanted).abs().mean(1) / size).mean()
