@@ -84,16 +84,16 @@ class FifthAudio:
         outside = torch.isnan(samples) | (samples.abs() > 1)
         samples = samples.nan_to_num(0.0).clamp(-1, 1)
         with torch.inference_mode(), _full_precision(self.device):
-            parts = samples.split(1) if self.device.type == "cpu" else (samples,)
+            parts = torch.split(samples, 1) if self.device.type == "cpu" else (samples,)
             codes = torch.cat([self._codes(part) for part in parts])
         return TokenArray(codes.to(torch.uint16), saturated=outside[:, -CHUNK:].sum(1))
 
     def reconstruct(self, tokens: TokenArray) -> Tensor:
-        """Turn codes [B, n * 50, K] into samples [B, 1, n * 24000] in [-1, 1], n chunks from a clip's start."""
+        """Turn codes [B, n * 50, K], n chunks from a clip's start, into samples [B, 1, n * 24000]."""
         check_codes(self, tokens)
         codes = tokens.data.to(self.device).to(torch.int64)
         with torch.inference_mode(), _full_precision(self.device):
-            rows = [self._network.samples(self._network.means(row)) for row in codes.split(1)]
+            rows = [self._network.samples(self._network.means(row)) for row in torch.split(codes, 1)]
         samples = torch.cat([codes.new_zeros((0, codes.shape[1] * HOP), dtype=torch.float32), *rows])
         return samples.clamp(-1, 1).unsqueeze(1).clone()
 

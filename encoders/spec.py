@@ -113,7 +113,7 @@ class TokenSpec:
     dtype: str
     """The smallest of `uint8`, `uint16`, `uint32` that holds every code; `float16` for features."""
     axes: str
-    """The axes of a clip's tokens, time first: `THWK`, `TK`, `TD`; `N` where a step has any number of them."""
+    """The axes of a clip's tokens, time first: `THWK`, `TK`, `TD`; `N` where a step has any number."""
     shape: tuple[int, ...]
     """Tokens of one time step, without the axis of time; empty where ragged, and for one code a step."""
     strides: tuple[int, ...]

@@ -172,4 +172,4 @@ def test_what_it_can_not_do_is_said(weights: str, tmp_path: Path) -> None:
         reconstruct_clip(encoder, np.zeros((50, 3), np.uint16))
     with pytest.raises(ValueError, match="every size must be at least 1"):
         SoundShape(width=0)
-    assert RATE == encoder.spec.input.rate
+    assert encoder.spec.input.rate == RATE
