@@ -138,6 +138,6 @@ def quality_table(found: Mapping[str, Any]) -> str:
 def _figures(figures: Mapping[str, float]) -> str:
     """Return the summary figures, then the three columns with the largest error, in their own units."""
     columns = {name: value for name, value in figures.items() if name.startswith("rmse.")}
-    shown = [name for name in figures if name not in columns]
+    shown = [name for name in figures if "." not in name]
     worst = sorted(columns, key=lambda name: -columns[name])[:3]
     return ", ".join(f"{name} {figures[name]:.4g}" for name in [*shown, *worst])

@@ -86,7 +86,7 @@ def test_h264_groups_are_closed_and_make_one_stream() -> None:
         )
     )
     assert torch.equal(last[0], back[8:])
-    with av.open(io.BytesIO(tokens.tokens.tobytes()), format="h264") as container:
+    with av.open(io.BytesIO(tokens.tokens.tobytes()), "r", format="h264") as container:
         frames = list(container.decode(video=0))
     assert len(frames) == 12
     assert [index for index, frame in enumerate(frames) if frame.key_frame] == [0, 4, 8]
