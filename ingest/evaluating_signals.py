@@ -14,6 +14,9 @@ from encoders import encoder_names, load_encoder, measure
 from ingest.errors import WrongUse
 from ingest.training_signals import SIGNAL_HZ, read_signals
 
+LEAST_SHARE = 0.25
+"""Of a track's values: fewer of them held out say little."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -36,7 +39,8 @@ def evaluate_signals(data: Path, names: Sequence[str] = ()) -> dict[str, Any]:
     """Measure encoders of signals on every signal track below a folder.
 
     Encoders are fitted to every other clip of 4 s of a track, and measured on the others: the same
-    recording, but not the same seconds. A track of a single clip is measured on what it was fitted to.
+    recording, but not the same seconds. A track of one clip, or little more, is measured on what it was
+    fitted to.
 
     Args:
         data: a folder, or one recording.
@@ -65,12 +69,15 @@ def evaluate_signals(data: Path, names: Sequence[str] = ()) -> dict[str, Any]:
 def _track(
     name: str, columns: tuple[str, ...], clips: list[np.ndarray], variants: Sequence[Variant]
 ) -> dict[str, Any]:
-    seen, scored = clips[::2], clips[1::2] or clips
+    seen, scored = clips[::2], clips[1::2]
+    held_out = sum(clip.size for clip in scored) >= LEAST_SHARE * sum(clip.size for clip in clips)
+    if not held_out:
+        seen = scored = clips
     return {
         "track": name,
         "columns": list(columns),
         "values": sum(clip.size for clip in scored),
-        "held_out": len(clips) > 1,
+        "held_out": held_out,
         "measured": [_measured(variant, columns, seen, scored) for variant in variants],
     }
 
@@ -97,8 +104,20 @@ def _measured(
 
 def signals_table(found: dict[str, Any]) -> str:
     """Return the figures as text: a block per track, with the column that comes back worst."""
-    lines = []
+    blocks = []
     for track in found["tracks"]:
         how = "held-out clips" if track["held_out"] else "what it was fitted to"
         columns = len(track["columns"])
-        lines.append(f"signal {track['track']}: {columns} columns, {track['values']} values, {how}")
+        lines = [
+            f"signal {track['track']}: {columns} columns, {track['values']} values, {how}",
+            f"{'encoder':28} {'bits/value':>10} {'norm. RMSE':>10}  worst column: RMSE, largest error",
+        ]
+        blocks.append("\n".join([*lines, *(_line(entry) for entry in track["measured"])]))
+    return "\n\n".join(blocks)
+
+
+def _line(entry: dict[str, Any]) -> str:
+    largest, rmse = entry["largest_error"], entry["rmse"]
+    worst = max(largest, key=lambda column: largest[column], default="")
+    shown = f"{worst}: {rmse[worst]:.4g}, {largest[worst]:.4g}" if worst else "-"
+    return f"{entry['label']:28} {entry['bits_per_value']:10.3f} {entry['normalised_rmse']:10.5f}  {shown}"
