@@ -10,12 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from encoders.determinism import kept_probe, probe
     from encoders.encoder import Encoder
     from encoders.errors import (
         DeviceUnavailable,
         EncodersError,
         MissingDependency,
+        ModelNotFound,
         NotFitted,
+        NotRepeatable,
         UnknownEncoder,
         WrongInput,
         WrongSetting,
@@ -23,7 +26,16 @@ if TYPE_CHECKING:
     )
     from encoders.launch import ClipEncoder, encode_clip, reconstruct_clip
     from encoders.quality import Quality, measure
-    from encoders.registry import default_encoder, encoder_for, encoder_names, load_encoder, medium_of
+    from encoders.registry import (
+        default_encoder,
+        encoder_for,
+        encoder_names,
+        kept_encoder_for,
+        load_encoder,
+        medium_of,
+        model_families,
+        model_place,
+    )
     from encoders.spec import InputSpec, Medium, TokenSpec
     from encoders.tokens import ClipTokens, TokenArray
 
@@ -36,7 +48,9 @@ __all__ = [
     "InputSpec",
     "Medium",
     "MissingDependency",
+    "ModelNotFound",
     "NotFitted",
+    "NotRepeatable",
     "Quality",
     "TokenArray",
     "TokenSpec",
@@ -48,9 +62,14 @@ __all__ = [
     "encode_clip",
     "encoder_for",
     "encoder_names",
+    "kept_encoder_for",
+    "kept_probe",
     "load_encoder",
     "measure",
     "medium_of",
+    "model_families",
+    "model_place",
+    "probe",
     "reconstruct_clip",
 ]
 
@@ -59,6 +78,8 @@ _HOMES = {
     "ClipEncoder": "launch",
     "encode_clip": "launch",
     "reconstruct_clip": "launch",
+    "kept_probe": "determinism",
+    "probe": "determinism",
     "Quality": "quality",
     "measure": "quality",
     "InputSpec": "spec",
@@ -67,7 +88,17 @@ _HOMES = {
     "ClipTokens": "tokens",
     "TokenArray": "tokens",
     **dict.fromkeys(
-        ("default_encoder", "encoder_for", "encoder_names", "load_encoder", "medium_of"), "registry"
+        (
+            "default_encoder",
+            "encoder_for",
+            "encoder_names",
+            "kept_encoder_for",
+            "load_encoder",
+            "medium_of",
+            "model_families",
+            "model_place",
+        ),
+        "registry",
     ),
 }
 

@@ -66,7 +66,8 @@ class Encoder(Protocol):
             Media of B rows, without context, in the layout and dtype of the input, on this device.
 
         Raises:
-            WrongInput: a shape, dtype or code that this encoder does not make.
+            WrongInput: a shape, dtype or code that this encoder does not make, or an encoder whose tokens
+                lead nowhere (`spec.reconstructs`).
         """
         ...
 
@@ -99,7 +100,10 @@ def check_launch(encoder: Encoder, batch: Tensor) -> None:
 
 
 def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
-    """Raise unless these are codes of this encoder: shape [B, steps, ...] and every code in its range."""
+    """Raise unless these are codes of this encoder: shape [B, steps, ...] and every code in its range.
+
+    Of features: unless they have its shape and are finite.
+    """
     spec = encoder.spec
     if not spec.is_fitted:
         raise NotFitted(f"{spec.encoder} must be fitted before it reconstructs: use encoder_for(stored spec)")
@@ -109,8 +113,12 @@ def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
     if not fits or shape[2:] != spec.shape:
         steps = f"{'n * ' if spec.input.context else ''}{spec.steps_per_chunk}"
         wanted = ", ".join(["B", steps, *(str(edge) for edge in spec.shape)])
-        raise WrongInput(f"{spec.encoder} reconstructs codes [{wanted}], got {list(shape)}")
+        raise WrongInput(f"{spec.encoder} reconstructs {spec.kind} [{wanted}], got {list(shape)}")
     if tokens.data.numel() == 0:
+        return
+    if spec.kind == "features":
+        if not tokens.data.is_floating_point() or not bool(torch.isfinite(tokens.data).all()):
+            raise WrongInput(f"{spec.encoder} reconstructs finite numbers, got {tokens.data.dtype}")
         return
     codes = tokens.data.to(torch.int64)
     sizes = torch.tensor(spec.codebook_sizes, device=codes.device)

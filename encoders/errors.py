@@ -5,7 +5,9 @@
     ├── WrongSetting            a setting that the encoder does not know, or a value it can't use
     ├── WrongInput              media or tokens whose shape, size or dtype does not fit
     ├── WrongSpec               a stored token spec that this version can't rebuild
+    ├── ModelNotFound           no pretrained model is there, or none that can be used
     ├── NotFitted               the encoder must be fitted to samples before it can encode
+    ├── NotRepeatable           tokens that depend on more than their own row, here
     ├── DeviceUnavailable       the device that was asked for is not on this machine
     └── MissingDependency       a library that only this encoder needs is not installed
 
@@ -35,8 +37,16 @@ class WrongSpec(EncodersError):
     """A stored token spec can't be rebuilt exactly by this version. The message says what differs."""
 
 
+class ModelNotFound(EncodersError):
+    """No pretrained model is there, or one that can't be used. The message says where it was looked for."""
+
+
 class NotFitted(EncodersError):
     """The encoder must be fitted to samples before it can encode."""
+
+
+class NotRepeatable(EncodersError):
+    """An encoder's tokens depend on their place in a launch, or on other rows, on this machine."""
 
 
 class DeviceUnavailable(EncodersError):

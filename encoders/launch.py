@@ -173,7 +173,7 @@ def reconstruct_clip(
 
     Args:
         encoder: the one that made them: `encoder_for(stored spec)`.
-        tokens: [T', ...] codes; [N] of ragged ones and bytes.
+        tokens: [T', ...] codes or features; [N] of ragged ones and bytes.
         valid: frames, samples or rows of the clip; None: padding stays.
         offsets: int64 [T' + 1] of ragged codes and bytes.
 
@@ -181,9 +181,12 @@ def reconstruct_clip(
         Pictures uint8 [T, 3, H, W], depth float32 [T, H, W], sound float32 [C, N], or signals float32 [T, D].
 
     Raises:
-        WrongInput: the tokens are not whole chunks of this encoder, or codes are out of range.
+        WrongInput: the tokens are not whole chunks of this encoder, codes are out of range, or it makes
+            embeddings.
     """
     spec = encoder.spec
+    if not spec.reconstructs:
+        raise WrongInput(f"{spec.encoder} makes embeddings: no media come back from them")
     step_count = len(tokens) if offsets is None else len(offsets) - 1
     if (offsets is not None) != spec.is_ragged:
         wanted = "must be given" if spec.is_ragged else "are none of its"

@@ -86,7 +86,7 @@ def measure(encoder: Encoder, media: Iterable[Tensor], rate: Fraction | None = N
 
 
 def bits_of(spec: TokenSpec, clip: ClipTokens) -> float:
-    """Return the bits of a clip's tokens: log2 of the codebook's size for each code, 8 for each byte."""
+    """Return the bits of a clip's tokens: log2 of the codebook's size for each code or byte."""
     if spec.is_ragged:
         return log2(spec.codebook_sizes[0]) * clip.tokens.size
     return clip.steps * spec.bits_per_step

@@ -113,7 +113,7 @@ class TokenSpec:
     dtype: str
     """The smallest of `uint8`, `uint16`, `uint32` that holds every code; `float16` for features."""
     axes: str
-    """The axes of a clip's tokens, time first: `THWK`, `TK`, `TD`; `N` where a step has any number."""
+    """The axes of a clip's tokens, time first: `THWK`, `TK`, `TD`; `N` where steps differ in length."""
     shape: tuple[int, ...]
     """Tokens of one time step, without the axis of time; empty where ragged, and for one code a step."""
     strides: tuple[int, ...]
@@ -125,6 +125,8 @@ class TokenSpec:
     input: InputSpec
     lowest_code: int = 0
     """The smallest code that a valid token has. Signals: 1, and code 0 means invalid."""
+    reconstructs: bool = True
+    """Whether media come back from the tokens; embeddings lead nowhere."""
     exact_across_devices: bool = False
     """Whether every device gives the same tokens, bit for bit."""
     weights_sha256: str = ""
@@ -143,6 +145,13 @@ class TokenSpec:
             raise ValueError(
                 f"axes {self.axes!r} do not name T and the {len(self.shape)} axes of {self.shape}"
             )
+        if (self.kind == "features") != (self.dtype == "float16") or (
+            self.kind == "features" and self.codebook_sizes
+        ):
+            raise ValueError(
+                f"features, and only they, are float16 without codebooks: got {self.kind} of {self.dtype} "
+                f"with {self.codebook_sizes}"
+            )
         if len(self.strides) != len(self.axes):
             raise ValueError(f"strides {self.strides} do not belong to axes {self.axes!r}")
 
@@ -158,7 +167,7 @@ class TokenSpec:
 
     @property
     def tokens_per_step(self) -> int:
-        """Codes of one time step; 0 where that is ragged."""
+        """Codes, or numbers of features, of one time step; 0 where that is ragged."""
         return 0 if self.is_ragged else prod(self.shape)
 
     @property

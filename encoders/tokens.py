@@ -16,7 +16,7 @@ class TokenArray:
     """What `encode` makes of one launch, still on the encoder's device."""
 
     data: Tensor
-    """Codes [B, steps, ...] in the spec's dtype; where ragged, [N] of all rows one after the other."""
+    """Codes or features [B, steps, ...] in the spec's dtype; where ragged, [N] of all rows in a row."""
     offsets: Tensor | None = None
     """Ragged ones only: int64 [B * steps + 1] on the CPU; step i is `data[offsets[i]:offsets[i + 1]]`."""
     saturated: Tensor | None = None
@@ -31,7 +31,7 @@ class ClipTokens:
     """The tokens of one clip, on the host, ready to be stored."""
 
     tokens: np.ndarray
-    """Codes, time first: [T', ...] in the spec's dtype; where ragged, [N]."""
+    """Codes or features, time first: [T', ...] in the spec's dtype; where ragged, [N]."""
     valid: int
     """Frames, samples or rows that the clip had before it was padded to the encoder's multiple."""
     offsets: np.ndarray | None = None

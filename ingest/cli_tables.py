@@ -28,6 +28,7 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
     if info["tokens"]:
         rows = [(track, short_count(count)) for track, count in sorted(info["tokens"].items()) if count]
         lines.append(_indented(text_table(("track", "tokens"), _cut(rows, ("and more", "")))))
+    lines += _features(info["layouts"])
     lines += _listed("failures", info["failures"])
     lines += _listed("notes", info["notes"])
     if info["shards"]:
@@ -38,6 +39,21 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
         passed = ", ".join(f"{count} ({reason})" for reason, count in sorted(info["passed_over"].items()))
         lines.append(f"  passed over: {passed}")
     return "\n".join(lines)
+
+
+def _features(layouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the tracks that hold features instead of tokens, each once."""
+    found = {
+        (track["name"], track["encoder"], " x ".join(map(str, track["shape"])))
+        for layout in layouts
+        if layout["samples"]
+        for track in layout["tracks"]
+        if track["kind"] == "features"
+    }
+    rows = _cut(
+        [(name, f"{encoder}: {shape} a step") for name, encoder, shape in sorted(found)], ("more", "")
+    )
+    return [_indented(text_table(("track", "features"), rows))] if rows else []
 
 
 def _ending(info: Mapping[str, Any], layout: str) -> str:
@@ -112,13 +128,26 @@ def encoders_table(found: Mapping[str, Any]) -> str:
             entry["takes"],
             entry["gives"],
             f"{entry['tokens_per_second']:g}" if entry["tokens_per_second"] else "varies",
-            f"{entry['bits_per_second'] / 1000:.1f}" if entry["bits_per_second"] else "varies",
+            _kilobits(entry),
             "yes" if entry["exact_across_devices"] else "no",
         )
         for entry in found["encoders"]
     ]
     head = ("encoder", "medium", "takes", "gives", "tokens/s", "kbit/s", "exact on every device")
-    return text_table(head, rows)
+    families = [
+        (entry["family"], entry["medium"], ", ".join(entry["models"]), entry["gives"])
+        for entry in found["pretrained"]
+    ]
+    return (
+        f"{text_table(head, rows)}\n\npretrained models, as hf:FOLDER_OR_NAME (pip install 'fifth[hf]')\n"
+        f"{text_table(('family', 'medium', 'models', 'gives'), families)}"
+    )
+
+
+def _kilobits(entry: Mapping[str, Any]) -> str:
+    if entry["kind"] == "features":
+        return f"{16 * entry['tokens_per_second'] / 1000:.1f} (float16)"
+    return f"{entry['bits_per_second'] / 1000:.1f}" if entry["bits_per_second"] else "varies"
 
 
 def quality_table(found: Mapping[str, Any]) -> str:

@@ -74,11 +74,25 @@ class Wish:
     """Pictures, depth and signals: grid times per second, where they differ from the sampling's."""
     joined: tuple[Wish, ...] = ()
     """Signals: further tracks whose columns stand behind this one's, on the same grid."""
+    of: str = ""
+    """The name of the wish that asks for the same track for another encoder; empty: the first of its kind."""
+    encoder: int = 0
+    """Which of its medium's encoders it is for."""
+    size: int = 0
+    """Pictures: edge of the square frames; 0: the sampling's."""
+    sample_rate: int = 0
+    """Sound: samples per second; 0: the sampling's."""
+    channels: int = 0
+    """Sound: channels; 0: the sampling's."""
 
     @property
     def parts(self) -> tuple[Wish, ...]:
         """The tracks that it is made of."""
         return (self, *self.joined)
+
+    def takes_the_same(self, other: Wish) -> bool:
+        """Tell whether the media of both are the same, whatever they are called."""
+        return replace(self, name="", of="", encoder=0) == replace(other, name="", of="", encoder=0)
 
 
 def windows_of(recording: Recording, clip_ns: int, first: int, count: int) -> list[Window]:
@@ -110,10 +124,40 @@ def read_clips(
             grids. Signals are interpolated there, not averaged.
 
     Yields:
-        The window, the wish's name and its media, for every window and wish.
+        The window, the wish's name and its media, for every window and wish. Wishes for the same media
+        get the same objects.
     """
     if not windows:
         return
+    twins = _twins(wishes)
+    apart = [wish for wish in wishes if wish.name in twins]
+    for window, name, media in _read_apart(source, apart, windows, sampling, report, reference):
+        for twin in twins[name]:
+            yield window, twin, media
+
+
+def _twins(wishes: Sequence[Wish]) -> dict[str, list[str]]:
+    """Return, for the first of the wishes that take the same media, the names of all of them."""
+    firsts: dict[str, list[Wish]] = {}
+    names: dict[str, list[str]] = {}
+    for wish in wishes:
+        alike = firsts.setdefault(wish.track.name, [])
+        first = next((other for other in alike if wish.takes_the_same(other)), None)
+        if first is None:
+            alike.append(wish)
+        names.setdefault((first or wish).name, []).append(wish.name)
+    return names
+
+
+def _read_apart(
+    source: Source,
+    wishes: Sequence[Wish],
+    windows: Sequence[Window],
+    sampling: Sampling,
+    report: Report,
+    reference: Track | None,
+) -> Iterator[tuple[Window, str, ClipMedia]]:
+    """Read as `read_clips` does, each wish by itself."""
     stamps = _stamps(source, reference, windows) if reference is not None else None
     lanes: dict[str, _Lane] = {}
     places: dict[str, Place] = {}
@@ -255,7 +299,7 @@ def _sampler(
         from ingest.sampling.frames import Distances, Frames, Squares
         from ingest.sampling.pictures import EachPictureSampler, PictureSampler
 
-        frames: Frames = Squares(track, sampling.size, sampling.fit, report)
+        frames: Frames = Squares(track, wish.size or sampling.size, sampling.fit, report)
         if track.medium == "depth":
             frames = Distances(track, sampling.depth_size, sampling.fit, report)
         if grid is None:
@@ -265,7 +309,7 @@ def _sampler(
         from ingest.decoders.av_sound import AvResampler
         from ingest.sampling.sound import SoundSampler
 
-        rate, channels = sampling.sample_rate, sampling.channels
+        rate, channels = wish.sample_rate or sampling.sample_rate, wish.channels or sampling.channels
         return SoundSampler(
             track, windows, rate, channels, lambda layout, hz: AvResampler(layout, hz, rate, channels)
         )

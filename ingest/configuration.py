@@ -11,17 +11,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingest.clips import PICTURE_CHOICES, Sampling
 from ingest.decoder_choice import resolve_decoder
+from ingest.encoder_choice import parse_choices, resolve_choices
 from ingest.errors import ConfigurationChanged, WrongUse
 from ingest.geometry import FITS, Fit
 from ingest.timing import NS, seconds_to_ns
 from ingest.track_map import TrackMap
-
-if TYPE_CHECKING:
-    from encoders import Encoder
 
 PIPELINE_REVISION = 3
 """Raised whenever our code changes the bytes that the same configuration gives."""
@@ -48,7 +46,7 @@ class Settings:
     depth: str = "auto"
     audio: str = "auto"
     signals: str = "auto"
-    """Encoder names; `auto` is the medium's default, `none` leaves the medium out."""
+    """Encoders (`ingest.encoder_choice`); `auto` is the medium's default, `none` leaves the medium out."""
     signal_hz: Fraction | None = Fraction(50)
     """None: signals keep their own stamps."""
     tracks: tuple[str, ...] = ()
@@ -90,22 +88,15 @@ class Settings:
         names = [entry.name for entry in self.maps]
         if len(set(names)) < len(names):
             raise WrongUse(f"--map gives one name twice: {', '.join(names)}")
+        for medium in MEDIA:
+            parse_choices(self.encoders_for(medium))
         if self.reference and names and self.reference not in names:
             raise WrongUse(f"--reference {self.reference}: --map names only {', '.join(names)}")
 
-    def encoder_name(self, medium: str) -> str | None:
-        """Return the encoder's name for a medium; None where the medium is left out."""
-        from encoders import default_encoder, medium_of
-
+    def encoders_for(self, medium: str) -> str:
+        """Return the encoders of a medium, as they were asked for."""
         names = {"pictures": self.video, "depth": self.depth, "sound": self.audio, "signal": self.signals}
-        name = names[medium]
-        if name == "none":
-            return None
-        if name == "auto":
-            return default_encoder(medium)  # type: ignore[arg-type]
-        if medium_of(name) != medium:
-            raise WrongUse(f"encoder {name!r} takes {medium_of(name)}, not {medium}")
-        return name
+        return names[medium]
 
 
 @dataclass(frozen=True)
@@ -140,18 +131,18 @@ class Configuration:
         fit: Fit | None = None if self.data["fit"] == "auto" else self.data["fit"]
         return fit or ("crop" if kind == "media" else "pad")
 
+    def encoders_of(self, medium: str) -> list[Mapping[str, Any]]:
+        """Return what is stored of a medium's encoders: `slug`, `rate`, `spec`; none for text."""
+        return list(self.data["encoders"].get(medium, ()))
+
     def sampling(self, kind: str) -> Sampling:
-        """Return how tracks are sampled."""
-        sound = self.data["encoders"]["sound"]
-        rate = Fraction(sound["input"]["rate"]) if sound else Fraction(16000)
+        """Return how tracks are sampled, where their wishes say nothing else."""
         return Sampling(
             pictures=self.data["sample"],
             fps=Fraction(self.data["fps"]),
             size=self.data["size"],
             depth_size=self.data["depth_size"],
             fit=self.fit_for(kind),
-            sample_rate=int(rate),
-            channels=sound["input"]["channels"] if sound else 1,
             signal_hz=None if self.data["signal_hz"] == "native" else Fraction(self.data["signal_hz"]),
         )
 
@@ -180,8 +171,16 @@ def resolve(settings: Settings, stored: Configuration | None = None) -> tuple[Co
     """
     decoder = resolve_decoder(settings.decoder, stored.data.get("decoder") if stored else None)
     device = resolve_device(settings.device)
-    encoders = {medium: _encoder(settings, medium, device) for medium in MEDIA}
-    exact = all(e is None or e.spec.exact_across_devices for e in encoders.values())
+    encoders = {
+        medium: resolve_choices(
+            settings.encoders_for(medium),
+            medium,
+            device,
+            settings.depth_size if medium == "depth" else settings.size,
+        )
+        for medium in MEDIA
+    }
+    exact = all(e["spec"]["exact_across_devices"] for chosen in encoders.values() for e in chosen)
     data = {
         "pipeline_revision": PIPELINE_REVISION,
         "clip_ns": seconds_to_ns(settings.clip_seconds),
@@ -190,7 +189,7 @@ def resolve(settings: Settings, stored: Configuration | None = None) -> tuple[Co
         "depth_size": settings.depth_size,
         "fit": settings.fit,
         "sample": settings.sample,
-        "encoders": {medium: e.spec.to_json() if e else None for medium, e in encoders.items()},
+        "encoders": encoders,
         "signal_hz": rate_text(settings.signal_hz) if settings.signal_hz else "native",
         "tracks": list(settings.tracks),
         "map": [str(entry) for entry in settings.maps],
@@ -211,20 +210,6 @@ def resolve_device(device: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _encoder(settings: Settings, medium: str, device: str) -> Encoder | None:
-    from encoders import EncodersError, load_encoder
-
-    try:
-        name = settings.encoder_name(medium)
-        if name is None:
-            return None
-        sizes = {"pictures": settings.size, "depth": settings.depth_size}
-        more = {"size": sizes[medium]} if medium in sizes else {}
-        return load_encoder(name, device, **more)
-    except EncodersError as error:
-        raise WrongUse(str(error)) from error
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:

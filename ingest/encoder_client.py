@@ -67,8 +67,8 @@ class EncoderLink:
             raise EncoderLost(f"the encoder process has ended: {error}") from error
         finally:
             slots.close_descriptor()
-        self.hear(number, wait=True)
-        return DistantLauncher(self, number, slots)
+        ready = self.hear(number, wait=True)
+        return DistantLauncher(self, number, slots, (ready or {}).get("probe", ""))
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a message."""
@@ -95,8 +95,10 @@ class EncoderLink:
 class DistantLauncher:
     """Launches of an encoder that another process holds (`encoders.launcher.Launches`)."""
 
-    def __init__(self, link: EncoderLink, number: int, slots: SlotRing) -> None:
+    def __init__(self, link: EncoderLink, number: int, slots: SlotRing, probe: str = "") -> None:
         self.spec = slots.spec
+        self.probe = probe
+        """The hash of what the encoder makes of made media there (`encoders.determinism`)."""
         self.most_rows = slots.rows
         self.most_under_way = slots.count - 1
         self._link, self._number, self._slots = link, number, slots

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from encoders import Encoder, EncodersError, encoder_for
+from encoders import Encoder, EncodersError, kept_encoder_for, kept_probe
 from encoders.launcher import Launched, Launcher
 from ingest.encoder_slots import SlotRing, slots_from_json
 from ingest.engine.local import die_with_parent
@@ -145,13 +145,14 @@ class Server:
         identity = json.dumps(slots.spec.to_json(), sort_keys=True)
         try:
             if identity not in self._stations:
-                encoder: Encoder = encoder_for(slots.spec, self._device)
+                encoder: Encoder = kept_encoder_for(slots.spec, self._device)
                 self._stations[identity] = _Station(Launcher(encoder))
+            seen = kept_probe(slots.spec, self._device)
         except (EncodersError, RuntimeError) as error:
             client.tell({"encoder": number, "error": str(error)})
             return
         client.slots[number], client.stations[number] = slots, self._stations[identity]
-        client.tell({"encoder": number, "ready": True})
+        client.tell({"encoder": number, "ready": True, "probe": seen})
 
     def _start(self, station: _Station) -> bool:
         """Start a launch if it is full, or if nothing else is under way; say whether."""

@@ -5,7 +5,8 @@
     │   └── ConfigurationChanged  the dataset was made with other settings
     ├── CannotOpen              a recording that cannot be read at all
     ├── CannotDecode            one packet or message that does not decode
-    └── EncoderLost             the process that encodes for the workers has ended
+    ├── EncoderLost             the process that encodes for the workers has ended
+    └── ProbeDiffers            this machine's encoder gives other tokens than the dataset's
 
 `FileNotFoundError`, `PermissionError` and other `OSError`s pass through as they are: they speak
 of the machine, not of the recording.
@@ -34,3 +35,7 @@ class CannotDecode(IngestError):
 
 class EncoderLost(IngestError):
     """The process that encodes for the workers has ended. What was asked of it can be asked again."""
+
+
+class ProbeDiffers(IngestError):
+    """An encoder gives other tokens here than where the dataset was planned: nothing may be written."""

@@ -1,4 +1,4 @@
-"""Fitting what an encoder must know of the values beforehand (bin edges), on a bounded sample.
+"""Fitting what an encoder must know of values beforehand (bin edges), on a bounded sample; and probing it.
 
 The sample: up to 16 recordings of a layout, spread evenly over those planned together; of each up to 8
 clips, spread evenly over its length, and those where its tracks begin and end (a rare topic may lie in
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from encoders import TokenSpec, encoder_for
+from encoders import TokenSpec, encoder_for, kept_probe
 from ingest.clips import Wish, read_clips, windows_of
 from ingest.configuration import Configuration
 from ingest.discovery import Candidate
@@ -64,18 +65,34 @@ def fit_job(layout: Mapping[str, Any], sample: FitSample, configuration: Configu
 
 
 def fit_layout(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Fit every track of a layout that needs it.
+    """Fit every track of a layout that needs it, and probe all encoders (`encoders.determinism`).
 
     Returns:
-        `specs`: track name to its fitted token spec.
+        `specs`: track name to its fitted token spec. `probes`: track name to the hash that every worker's
+        encoder must have.
     """
+    torch.set_num_threads(1)
+    device = argument["configuration"]["device"]
+    specs = _fitted(argument)
+    probes = {
+        track["name"]: kept_probe(
+            specs.get(track["name"], track["spec"]), "cpu" if device == "any" else device
+        )
+        for track in argument["tracks"]
+        if track["spec"]
+    }
+    return {"specs": specs, "probes": probes}
+
+
+def _fitted(argument: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the fitted specs of the tracks that need it."""
     needing = {
         track["name"]: TokenSpec.from_json(track["spec"])
         for track in argument["tracks"]
         if track["spec"] and track["spec"]["needs_fit"]
     }
     if not needing:
-        return {"specs": {}}
+        return {}
     configuration = Configuration(argument["configuration"])
     values: dict[str, list[np.ndarray]] = {name: [] for name in needing}
     columns = {track["name"]: len(track["columns"]) for track in argument["tracks"]}
@@ -87,7 +104,7 @@ def fit_layout(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         # a track without a single value still needs edges, so that its tokens can be `invalid`
         arrays = values[name] or [np.full((1, columns[name]), np.nan, np.float32)]
         specs[name] = encoder_for(spec).fit(arrays).spec.to_json()
-    return {"specs": specs}
+    return specs
 
 
 def _sampled_values(

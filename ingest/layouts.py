@@ -1,7 +1,8 @@
 """Which tracks a dataset takes of a recording, and what all samples of a shard have in common.
 
 Recordings share a layout only if members, dtypes, trailing shapes, token specs and column names are
-equal. What is fitted (bin edges) is fitted per layout and is no part of its identity.
+equal. What is fitted (bin edges) is fitted per layout and is no part of its identity; nor is the probe of
+each track's encoder, which stands in its `details`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from encoders import TokenSpec, load_encoder
 from encoders.spec import RAGGED_AXES
 from ingest.clips import SHOWN, Wish
 from ingest.configuration import Configuration, rate_text
+from ingest.encoder_choice import name_for
 from ingest.recording import Incident, Recording, Track
 from ingest.sampling.frames import depth_shape
 from ingest.track_map import NATIVE, MapPart, TrackMap, sampled_by
@@ -57,11 +59,38 @@ def select(recording: Recording, configuration: Configuration) -> Selection:
     if reference and found_at is None:
         cause = f"--reference {reference}: the recording has no such track to take the times from"
         return Selection((), (*incidents, Incident("note", cause, reference)))
-    return Selection(tuple(sorted(wishes, key=lambda wish: wish.name)), tuple(incidents), found_at)
+    wishes = sorted(wishes, key=lambda wish: wish.name)
+    taken = {wish.name for wish in wishes}
+    chosen = [each for wish in wishes for each in _for_each_encoder(wish, configuration, taken)]
+    return Selection(tuple(sorted(chosen, key=lambda wish: wish.name)), tuple(incidents), found_at)
 
 
 def _has_encoder(track: Track, configuration: Configuration) -> bool:
-    return track.medium == "text" or configuration.data["encoders"][track.medium] is not None
+    return track.medium == "text" or bool(configuration.encoders_of(track.medium))
+
+
+def _for_each_encoder(wish: Wish, configuration: Configuration, taken: set[str]) -> list[Wish]:
+    """Return a wish once for each encoder of its medium, the first under its own name."""
+    if wish.track.medium == "text":
+        return [wish]
+    wishes = []
+    for number, entry in enumerate(configuration.encoders_of(wish.track.medium)):
+        takes = entry["spec"]["input"]
+        name = name_for(wish.name, entry["slug"], taken) if number else wish.name
+        taken.add(name)
+        wishes.append(
+            replace(
+                wish,
+                name=name,
+                of=wish.name if number else "",
+                encoder=number,
+                size=takes["size"][0] if wish.track.medium == "pictures" else 0,
+                sample_rate=int(Fraction(takes["rate"])) if takes["rate"] else 0,
+                channels=takes["channels"] if wish.track.medium == "sound" else 0,
+                rate=wish.rate or (Fraction(entry["rate"]) if entry["rate"] else ""),
+            )
+        )
+    return wishes
 
 
 def _mapped(entry: TrackMap, tracks: Sequence[Track]) -> tuple[Wish | None, Incident | None]:
@@ -132,7 +161,7 @@ def layout_of(wishes: Sequence[Wish], configuration: Configuration) -> dict[str,
 
 def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
     medium = wish.track.medium
-    spec = configuration.data["encoders"][medium] if medium != "text" else {}
+    spec = configuration.encoders_of(medium)[wish.encoder]["spec"] if medium != "text" else {}
     if medium == "depth":
         spec = _sized(spec, depth_shape(wish.track, configuration.data["depth_size"]))
     shown = "" if configuration.data["sample"] == "keyframes" else configuration.data["fps"]
@@ -151,6 +180,7 @@ def _track(wish: Wish, configuration: Configuration) -> dict[str, Any]:
     columns = columns_of(wish) if medium == "signal" else []
     return {
         "name": wish.name,
+        "of": wish.of,
         "medium": medium,
         "spec": spec,
         "columns": columns,
@@ -184,7 +214,7 @@ def _members(track: Mapping[str, Any]) -> list[dict[str, Any]]:
         members = [array(what, spec["dtype"], None, *trailing)]
     if medium in SHOWN or (medium == "signal" and not track["rate"]):
         members.append(array("times", "int64", None))
-    if medium == "signal":
+    if medium == "signal" and not track["of"]:  # else they stand in that track already
         members.append(array("values", "float32", None, columns))
     return members
 
@@ -208,7 +238,7 @@ def identity(layout: Mapping[str, Any]) -> str:
                     "input": {**spec["input"], "channels": 0},
                     "tokens_per_second": "",
                 }
-        tracks.append({**track, "spec": spec})
+        tracks.append({**track, "spec": spec, "details": {}})  # what was measured, too, is no part of it
     data = {"members": layout["members"], "tracks": tracks}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
@@ -251,6 +281,6 @@ def _bytes_per_second(track: Mapping[str, Any], what: str, member: Mapping[str, 
     per_step = 1
     for edge in member["shape"][1:]:
         per_step *= edge
-    if what == "tokens.npy" and track["medium"] != "signal":
+    if what in ("tokens.npy", "features.npy") and track["medium"] != "signal":
         rate *= float(spec["steps_per_chunk"]) / spec["input"]["chunk"]
     return float(rate * per_step * width)

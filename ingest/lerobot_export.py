@@ -8,7 +8,7 @@ the steps without it are counted, not invented. Sound has no place in the format
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from fractions import Fraction
@@ -19,7 +19,7 @@ import numpy as np
 
 from ingest.errors import WrongUse
 from ingest.lerobot_writer import Feature, LeRobotWriter
-from ingest.reconstruction import grid_steps, reconstruct_track
+from ingest.reconstruction import grid_steps, leads_back, reconstruct_track
 from ingest.timing import NS, ceil_div, grid_times
 from shards import Dataset, Sample, open_dataset
 
@@ -87,10 +87,11 @@ class _Plan:
         tracks = [found.track(name) for name in found.tracks]
         if globs:
             tracks = [track for track in tracks if any(fnmatch(track["name"], glob) for glob in globs)]
-        self.pictures = [track["name"] for track in tracks if track["medium"] == "pictures"]
-        self.signals = [track["name"] for track in tracks if track["medium"] == "signal"]
-        self.texts = [track["name"] for track in tracks if track["medium"] == "text"]
-        self.left_out = [track["name"] for track in tracks if track["medium"] in ("depth", "sound")]
+        fits = [track for track in tracks if _has_a_place(track)]
+        self.pictures = [track["name"] for track in fits if track["medium"] == "pictures"]
+        self.signals = [track["name"] for track in fits if track["medium"] == "signal"]
+        self.texts = [track["name"] for track in fits if track["medium"] == "text"]
+        self.left_out = [track["name"] for track in tracks if track not in fits]
         if not (self.pictures or self.signals):
             raise WrongUse(f"layout {layout} has neither pictures nor signals to export")
         leading = (self.pictures or self.signals)[0]
@@ -113,6 +114,11 @@ class _Plan:
             Feature(self.names[name], tuple(self.by_name[name]["columns"]), sizes.get(name, 0))
             for name in (*self.signals, *self.pictures)
         ]
+
+
+def _has_a_place(track: Mapping[str, Any]) -> bool:
+    """Tell whether a track has a place in the format: no sound, no depth, nothing of a further encoder."""
+    return track["medium"] not in ("depth", "sound") and not track.get("of") and leads_back(track)
 
 
 def feature_name(track: str, topic: str, *, pictures: bool) -> str:

@@ -18,6 +18,7 @@ from encoders import (
     load_encoder,
     measure,
     medium_of,
+    model_families,
 )
 from ingest.clips import Sampling, Wish, read_clips, windows_of
 from ingest.discovery import Walk, find_recordings
@@ -34,7 +35,11 @@ MOST_RECORDINGS = 8
 
 
 def list_encoders() -> dict[str, Any]:
-    """Describe every encoder with its default settings: rates at 8 frames and 50 rows per second."""
+    """Describe every encoder with its default settings: rates at 8 frames and 50 rows per second.
+
+    Returns:
+        `encoders`: those in the box; `pretrained`: the families of models that `hf:...` takes.
+    """
     found = []
     for name in encoder_names():
         spec = load_encoder(name).spec
@@ -48,13 +53,22 @@ def list_encoders() -> dict[str, Any]:
                 "default": name == default_encoder(medium),
                 "takes": _takes(spec),
                 "gives": _gives(spec),
+                "kind": spec.kind,
                 "tokens_per_second": float(per_second) if per_second else 0.0,
                 "bits_per_second": _bits_per_second(spec, rate),
                 "exact_across_devices": spec.exact_across_devices,
                 "spec": spec.to_json(),
             }
         )
-    return {"encoders": found, "at": {"fps": str(FPS), "signal_hz": str(SIGNAL_HZ)}}
+    pretrained = [
+        {"family": family.name, "medium": family.medium, "models": list(family.kinds), "gives": family.gives}
+        for family in model_families()
+    ]
+    return {
+        "encoders": found,
+        "pretrained": pretrained,
+        "at": {"fps": str(FPS), "signal_hz": str(SIGNAL_HZ)},
+    }
 
 
 def _takes(spec: TokenSpec) -> str:
@@ -74,6 +88,8 @@ def _gives(spec: TokenSpec) -> str:
     if spec.input.medium == "signal":
         return f"a code per column, of {spec.codebook_sizes[0]}"
     axes = "x".join(str(edge) for edge in spec.shape) or "1"
+    if spec.kind == "features":
+        return f"{axes} numbers per step"
     books = ", ".join(str(size) for size in dict.fromkeys(spec.codebook_sizes))
     return f"{axes} codes per step, of {books}"
 
@@ -99,6 +115,8 @@ def measure_encoders(path: Path, seconds: Fraction) -> dict[str, Any]:
     measured = []
     for medium in MEDIA:
         for name in encoder_names(medium):
+            if not load_encoder(name).spec.reconstructs:
+                continue  # nothing comes back that could be compared
             for track, clips, rate, columns in media[medium]:
                 sizes: dict[str, Any] = {"size": list(clips[0].shape[1:])} if medium == "depth" else {}
                 measured.append(_measured(load_encoder(name, **sizes), track, clips, rate, columns))

@@ -19,9 +19,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ingest.configuration import Configuration, Settings, resolve
+from ingest.configuration import MEDIA, Configuration, Settings, resolve
 from ingest.decoders.backends import versions_behind
 from ingest.discovery import Candidate, Walk, find_recordings
+from ingest.encoder_choice import model_places, models_within_reach
 from ingest.encoder_process import EncodeIn, EncoderProcesses, devices_for
 from ingest.engine.local import Engine, Job, Outcome
 from ingest.engine.watch import Limits, default_memory_bytes
@@ -31,6 +32,8 @@ from ingest.quarantine import culprits, quarantine_lines, reason
 from shards import DatasetFolder
 
 VERSIONED = ("av", "numpy", "opencv-python-headless", "rosbags", "torch")
+OF_MODELS = ("diffusers", "transformers")
+"""Versions that tokens of pretrained models depend on."""
 MOST_TRIES = 2
 STALL_SECONDS = 600.0
 
@@ -127,7 +130,7 @@ def shard_recordings(
     if stored is not None:  # say what is wrong before anything is touched
         configuration.check_same(stored)
     folder.create()
-    with folder.lock():
+    with models_within_reach(model_places(_encoders_asked(settings))), folder.lock():
         for leftover in folder.remove_leftovers():
             listener.say(f"removed what a stopped run left: {leftover}")
         count = os.cpu_count() or 1 if workers is None else workers
@@ -161,6 +164,10 @@ def _finish(folder: DatasetFolder, run: Run, workers: int, begun: float) -> None
     folder.append_event(_event(run, workers))
 
 
+def _encoders_asked(settings: Settings | None) -> list[str]:
+    return [(settings or Settings()).encoders_for(medium) for medium in MEDIA]
+
+
 def check_inputs(paths: Sequence[Path]) -> None:
     """Raise `FileNotFoundError` or `WrongUse` for inputs that can't be meant."""
     if not paths:
@@ -189,7 +196,7 @@ def dry_run(
     configuration, _ = resolve(settings or Settings())
     count = os.cpu_count() or 1 if workers is None else workers
     walk = Walk()
-    with Engine(count) as engine:
+    with models_within_reach(model_places(_encoders_asked(settings))), Engine(count) as engine:
         planning = Planning(PlanState(), configuration, engine, listener.examined)
         candidates = find_recordings(paths, walk, choice.include, choice.exclude)
         return list(planning.lines(candidates, walk))
@@ -248,7 +255,7 @@ def _head(folder: DatasetFolder, configuration: Configuration) -> Line:
         "configuration": dict(configuration.data),
         "configuration_digest": configuration.digest,
         "versions": {
-            **{name: _version(name) for name in VERSIONED},
+            **{name: _version(name) for name in _versioned(configuration)},
             **versions_behind(configuration.data["decoder"]),
         },
     }
@@ -263,6 +270,12 @@ def _until_failure(lines: Iterator[Line], strict: bool) -> Iterator[Line]:
         if strict and line["kind"] == "failure":
             raise _StrictStop(f"{line['recording']}: {line['cause']}")
         yield line
+
+
+def _versioned(configuration: Configuration) -> tuple[str, ...]:
+    chosen = [entry for medium in MEDIA for entry in configuration.encoders_of(medium)]
+    pretrained = any(entry["spec"]["encoder"].startswith("hf:") for entry in chosen)
+    return VERSIONED + (OF_MODELS if pretrained else ())
 
 
 def _version(name: str) -> str:
@@ -401,6 +414,8 @@ class _Jobs:
             for name, where in self.doing.found.items()
             if name in self.state.names
         }
+        at_once = min(self.doing.engine.jobs_at_once, max(1, len(numbers)))
+        threads = max(1, (os.cpu_count() or 1) // at_once)
         for number in numbers:
             task = self.pending[number]
             missing = [e["id"] for e in task["clips"] if e["id"] not in by_id]
@@ -417,6 +432,7 @@ class _Jobs:
                     "layout": layouts[task["layout"]],
                     "configuration": dict(self.doing.configuration.data),
                     "device": self.doing.device,
+                    "threads": threads,
                     **self.doing.processes.for_task(number),
                     "entries": [self._entry(entry, by_id[entry["id"]], info) for entry in task["clips"]],
                 },

@@ -299,6 +299,8 @@ class Planning:
                 raise IngestError(f"fitting layout {layout['name']}: {outcome.result['error']}")
             for track in layout["tracks"]:
                 track["spec"] = outcome.result["specs"].get(track["name"], track["spec"])
+                if track["name"] in outcome.result["probes"]:
+                    track["details"] = {"probe": outcome.result["probes"][track["name"]]}
             yield {"kind": "layout", "layout": layout}
 
     def _redone_tasks(self) -> Iterator[Line]:

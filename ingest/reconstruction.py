@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders import encoder_for, reconstruct_clip
+from encoders import kept_encoder_for, reconstruct_clip
 from ingest.errors import WrongUse
 from ingest.timing import NS, grid_times
 from shards import Sample, open_dataset
@@ -51,15 +51,22 @@ class Reconstructed:
 
 
 def reconstruct_sample(dataset: Path | str, key: str) -> dict[str, Reconstructed]:
-    """Turn the tokens of one sample back into media.
+    """Turn the tokens of one sample back into media; tracks of embeddings are left out.
 
     Raises:
         shards.ShardsError: no dataset, or no sample of this key.
+        EncodersError: an encoder that can't be built here: its weights are not found, or others.
     """
     opened = open_dataset(Path(dataset))
     sample = opened.sample(key)
     layout = opened.layouts[sample.layout]
-    return {name: reconstruct_track(layout.track(name), sample) for name in layout.tracks}
+    tracks = {name: layout.track(name) for name in layout.tracks}
+    return {name: reconstruct_track(track, sample) for name, track in tracks.items() if leads_back(track)}
+
+
+def leads_back(track: Mapping[str, Any]) -> bool:
+    """Tell whether media come back from what is stored of a layout's track."""
+    return not track["spec"] or bool(track["spec"].get("reconstructs", True))
 
 
 def reconstruct_track(track: Mapping[str, Any], sample: Sample) -> Reconstructed:
@@ -70,9 +77,9 @@ def reconstruct_track(track: Mapping[str, Any], sample: Sample) -> Reconstructed
         return Reconstructed(name, medium, sample.text[name], None)
     arrays = sample.arrays
     valid = sample.valid[name]
-    tokens = np.asarray(arrays[f"{name}.tokens"])
+    tokens = np.asarray(arrays[f"{name}.{'features' if track['spec']['kind'] == 'features' else 'tokens'}"])
     offsets = arrays.get(f"{name}.offsets")
-    media = reconstruct_clip(encoder_for(track["spec"]), tokens, valid, offsets).numpy()
+    media = reconstruct_clip(kept_encoder_for(track["spec"]), tokens, valid, offsets).numpy()
     return Reconstructed(
         name,
         medium,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders import ClipEncoder, ClipTokens, Encoder, TokenSpec, encoder_for
+from encoders import ClipEncoder, ClipTokens, Encoder, TokenSpec, kept_encoder_for, kept_probe
 from encoders.launcher import Launches
 from ingest.clips import Wish, merge_incidents, read_clips, windows_of
 from ingest.configuration import Configuration
@@ -24,7 +24,7 @@ from ingest.content_id import content_id, full_hash
 from ingest.encoder_client import EncoderLink
 from ingest.encoder_slots import has_fixed_rows
 from ingest.engine.local import Progress
-from ingest.errors import CannotOpen, IngestError
+from ingest.errors import CannotOpen, IngestError, ProbeDiffers
 from ingest.layouts import select, source_of
 from ingest.opening import open_recording
 from ingest.planning import incident_line
@@ -89,9 +89,10 @@ class _Task:
         self.argument = argument
         self.configuration = Configuration(argument["configuration"])
         self.layout = argument["layout"]
+        self.members = {member["name"] for member in self.layout["members"]}
         self.entries = [Entry.from_json(entry) for entry in argument["entries"]]
         self.encoders = {
-            track["name"]: ClipEncoder[Tag](_way_to(track["spec"], argument["device"], link))
+            track["name"]: ClipEncoder[Tag](_way_to(track, argument["device"], link))
             for track in self.layout["tracks"]
             if track["spec"]
         }
@@ -134,7 +135,11 @@ class _Task:
         sampling = self.configuration.sampling(entry.kind)
         formats = dict(self.configuration.data["audio_formats"])
         with open_recording(
-            entry.paths, sidecars=entry.sidecars, audio_formats=formats, episode=entry.episode
+            entry.paths,
+            sidecars=entry.sidecars,
+            audio_formats=formats,
+            episode=entry.episode,
+            threads=self.argument["threads"],
         ) as source:
             reading = read_clips(source, wishes, windows, sampling, met.append, chosen.reference)
             for window, name, media in reading:
@@ -166,7 +171,8 @@ class _Task:
             tensor = torch.from_numpy(media.samples)
         else:
             values = media.values if media.valid else media.values[:0]
-            clip.members[f"{name}.values.npy"] = np.ascontiguousarray(values)
+            if f"{name}.values.npy" in self.members:
+                clip.members[f"{name}.values.npy"] = np.ascontiguousarray(values)
             if media.times_ns is not None:
                 clip.members[f"{name}.times.npy"] = media.times_ns[: len(values)]
             tensor = torch.from_numpy(np.ascontiguousarray(values))
@@ -174,13 +180,15 @@ class _Task:
 
     def _place(self, tag: Tag, tokens: ClipTokens | None) -> None:
         clip, name = self.clips[tag[:2]], tag[2]
-        if tokens is not None:
+        if tokens is not None and f"{name}.features.npy" in self.members:
+            clip.members[f"{name}.features.npy"] = tokens.tokens
+        elif tokens is not None:
             clip.members[f"{name}.tokens.npy"] = tokens.tokens
             if tokens.offsets is not None:
                 clip.members[f"{name}.offsets.npy"] = tokens.offsets
             clip.tokens[name] = int(tokens.tokens.size)
-            if tokens.saturated:
-                self.saturated[name] = self.saturated.get(name, 0) + tokens.saturated
+        if tokens is not None and tokens.saturated:
+            self.saturated[name] = self.saturated.get(name, 0) + tokens.saturated
         clip.missing.discard(name)
 
     def _write_complete(self, writer: ShardWriter | None) -> None:
@@ -327,22 +335,39 @@ def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\r\n", "\n").replace("\n", "\\n")
 
 
-def _way_to(stored: Mapping[str, Any], device: str, link: EncoderLink | None) -> Encoder | Launches:
-    """Return the encoder of a track: here, or in the encoder process if it makes pictures or sound."""
-    spec = TokenSpec.from_json(stored)
-    if link is None:
-        return encoder_for(spec, device)
-    if has_fixed_rows(spec) and spec.input.medium != "signal":
-        return link.encoder(spec)
-    return encoder_for(spec, "cpu" if spec.exact_across_devices else device)
+def _way_to(track: Mapping[str, Any], device: str, link: EncoderLink | None) -> Encoder | Launches:
+    """Return the encoder of a track: here, or in the encoder process if it makes pictures or sound.
+
+    Raises:
+        ProbeDiffers: it does not give the tokens that it gave where the dataset was planned.
+    """
+    spec = TokenSpec.from_json(track["spec"])
+    if link is not None and has_fixed_rows(spec) and spec.input.medium != "signal":
+        distant = link.encoder(spec)
+        _check_probe(track, distant.probe, "the encoder process")
+        return distant
+    place = "cpu" if link is not None and spec.exact_across_devices else device
+    _check_probe(track, kept_probe(spec, place), place)
+    return kept_encoder_for(spec, place)
+
+
+def _check_probe(track: Mapping[str, Any], here: str, place: str) -> None:
+    planned = track["details"].get("probe", here)
+    if here != planned:
+        raise ProbeDiffers(
+            f"track {track['name']}: {track['spec']['encoder']} on {place} gives other tokens (probe "
+            f"{here[:12]}) than where the dataset was planned ({planned[:12]}): use that kind of "
+            "processor or GPU and the library versions that its plan names, or make another dataset here"
+        )
 
 
 def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Make one shard and its record.
 
     Args:
-        argument: `dataset`, `task`, `part`, `layout`, `entries`, `configuration`, `device`, and
-            `encoder_process`: where it listens, with `slot_bytes` to share with it; empty: encode here.
+        argument: `dataset`, `task`, `part`, `layout`, `entries`, `configuration`, `device`, `threads` to
+            unpack chunks in, and `encoder_process`: where it listens, with `slot_bytes` to share with it;
+            empty: encode here.
         progress: told of the media and clips done since it was last told.
 
     Returns:

@@ -66,7 +66,8 @@ def _layouts(manifest: Json) -> Iterator[str]:
         "same order; its shards are `shards/LAYOUT-NUMBER.tar`. A sample's key is the first 16 hex digits of "
         "its recording's content id, `_`, and the clip's start in nanoseconds after the recording's origin. "
         "Axes: T time, H and W height and width, K codes of one place, D columns, N bytes; *codes* is how "
-        "many different ones there are per codebook."
+        "many different ones there are per codebook. Features are continuous outputs: what was done to the "
+        "media before, and what to do with the numbers, stands with the encoder's settings in `fifth.json`."
     )
     for layout in manifest["layouts"]:
         yield ""
@@ -100,7 +101,7 @@ def _track_row(track: Json, tokens: int) -> str:
         track.get("medium", ""),
         f"`{spec['encoder']}` r{spec.get('revision', '?')}" if spec.get("encoder") else "–",
         spec.get("axes") or "–",
-        _sizes(spec.get("codebook_sizes") or []),
+        "features" if spec.get("kind") == "features" else _sizes(spec.get("codebook_sizes") or []),
         track.get("rate") or "native",
         _number(tokens),
     )

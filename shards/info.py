@@ -140,7 +140,10 @@ def _layout(layout: Json) -> Json:
         {
             "name": track["name"],
             "medium": track.get("medium", ""),
+            "of": track.get("of", ""),
             "encoder": (track.get("spec") or {}).get("encoder", ""),
+            "kind": (track.get("spec") or {}).get("kind", ""),
+            "shape": (track.get("spec") or {}).get("shape", []),
             "columns": len(track.get("columns") or ()),
         }
         for track in layout["tracks"]

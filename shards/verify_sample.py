@@ -81,12 +81,16 @@ def _check_track(
     offsets = arrays.get(f"{track}.offsets.npy")
     times = arrays.get(f"{track}.times.npy")
     values = arrays.get(f"{track}.values.npy")
+    features = arrays.get(f"{track}.features.npy")
     count = 0 if tokens is None else tokens.size
     if row[f"{track}:tokens"] != count:
         yield f"{track}.tokens.npy holds {count} codes, {row[f'{track}:tokens']} in its row"
     if tokens is not None:
         yield from (f"{track}.tokens.npy {what}" for what in wrong_codes(tokens, spec))
         yield from (f"{track}.tokens.npy {what}" for what in wrong_length(tokens, offsets, valid, spec))
+    if features is not None:
+        yield from (f"{track}.features.npy {what}" for what in wrong_features(features))
+        yield from (f"{track}.features.npy {what}" for what in wrong_length(features, None, valid, spec))
     if offsets is not None and tokens is not None:
         yield from (f"{track}.offsets.npy {what}" for what in wrong_offsets(offsets, tokens.size))
     if times is not None:
@@ -123,6 +127,13 @@ def wrong_length(tokens: Array, offsets: Array | None, valid: int, spec: Mapping
     steps = len(tokens) if offsets is None else len(offsets) - 1
     if stride and valid > steps * stride:
         yield f"has {steps} steps of {stride}, too few for a valid length of {valid}"
+
+
+def wrong_features(features: Array) -> Iterator[str]:
+    """Yield whether continuous outputs are numbers: an encoder that gives others has failed."""
+    broken = int(np.count_nonzero(~np.isfinite(features)))
+    if broken:
+        yield f"has {broken} values that are no finite numbers"
 
 
 def wrong_invalids(values: Array, tokens: Array) -> Iterator[str]:

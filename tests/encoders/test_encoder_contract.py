@@ -30,7 +30,8 @@ from encoders.launch import encode_clip, reconstruct_clip, rows_of
 from encoders.quality import measure
 
 HEIGHT, WIDTH = 48, 64
-NAMES = encoders.encoder_names()
+NAMES = [name for name in encoders.encoder_names() if name != "logmel"]
+"""`logmel` makes embeddings, from which nothing comes back, and not the same ones everywhere: `test_mel`."""
 SIZE = {"size": [HEIGHT, WIDTH]}
 SETTINGS: dict[str, dict[str, Any]] = {"pictures": SIZE, "depth": SIZE, "sound": {}, "signal": {}}
 LENGTHS = {"pictures": 5, "depth": 5, "sound": 40_000, "signal": 500}
