@@ -59,10 +59,11 @@ class Encoder(Protocol):
         """Turn tokens back into media.
 
         Args:
-            tokens: of any number of rows B, as `encode` returns them.
+            tokens: of any number of rows B, as `encode` returns them. With a context, the chunks of a clip
+                hang together on the way back, too: then a row is all of a clip's, [B, n * steps, ...].
 
         Returns:
-            Media of B chunks, without context, in the layout and dtype of the input, on this device.
+            Media of B rows, without context, in the layout and dtype of the input, on this device.
 
         Raises:
             WrongInput: a shape, dtype or code that this encoder does not make, or an encoder whose tokens
@@ -106,12 +107,13 @@ def check_codes(encoder: Encoder, tokens: TokenArray) -> None:
     spec = encoder.spec
     if not spec.is_fitted:
         raise NotFitted(f"{spec.encoder} must be fitted before it reconstructs: use encoder_for(stored spec)")
-    wanted = (spec.steps_per_chunk, *spec.shape)
-    if tuple(tokens.data.shape[1:]) != wanted:
-        raise WrongInput(
-            f"{spec.encoder} reconstructs {spec.kind} [B, {str(list(wanted))[1:]}, "
-            f"got {list(tokens.data.shape)}"
-        )
+    shape = tuple(tokens.data.shape)
+    whole = len(shape) > 1 and shape[1] % spec.steps_per_chunk == 0
+    fits = whole if spec.input.context else shape[1:2] == (spec.steps_per_chunk,)
+    if not fits or shape[2:] != spec.shape:
+        steps = f"{'n * ' if spec.input.context else ''}{spec.steps_per_chunk}"
+        wanted = ", ".join(["B", steps, *(str(edge) for edge in spec.shape)])
+        raise WrongInput(f"{spec.encoder} reconstructs {spec.kind} [{wanted}], got {list(shape)}")
     if tokens.data.numel() == 0:
         return
     if spec.kind == "features":

@@ -123,10 +123,10 @@ class ClipEncoder(Generic[Tag]):
     def _joined(self, clip: _Waiting[Tag]) -> ClipTokens:
         spec = self.spec
         dtype = np.dtype(spec.dtype)
-        empty = np.empty((0,) if spec.kind == "bytes" else (0, *spec.shape), dtype)
+        empty = np.empty((0,) if spec.is_ragged else (0, *spec.shape), dtype)
         tokens = np.concatenate([empty, *clip.pieces])
         offsets = None
-        if spec.kind == "bytes":
+        if spec.is_ragged:
             offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *clip.sizes]), dtype=np.int64)
         return ClipTokens(tokens, clip.valid, offsets, clip.saturated)
 
@@ -173,9 +173,9 @@ def reconstruct_clip(
 
     Args:
         encoder: the one that made them: `encoder_for(stored spec)`.
-        tokens: [T', ...] codes or features, or uint8 [N].
+        tokens: [T', ...] codes or features; [N] of ragged ones and bytes.
         valid: frames, samples or rows of the clip; None: padding stays.
-        offsets: int64 [T' + 1], for bytes.
+        offsets: int64 [T' + 1] of ragged codes and bytes.
 
     Returns:
         Pictures uint8 [T, 3, H, W], depth float32 [T, H, W], sound float32 [C, N], or signals float32 [T, D].
@@ -188,16 +188,19 @@ def reconstruct_clip(
     if not spec.reconstructs:
         raise WrongInput(f"{spec.encoder} makes embeddings: no media come back from them")
     step_count = len(tokens) if offsets is None else len(offsets) - 1
-    if (offsets is not None) != (spec.kind == "bytes"):
-        raise WrongInput(f"{spec.encoder} makes {spec.kind}: offsets must be given for bytes, and only then")
+    if (offsets is not None) != spec.is_ragged:
+        wanted = "must be given" if spec.is_ragged else "are none of its"
+        raise WrongInput(f"{spec.encoder} makes {spec.kind} of axes {spec.axes}: offsets {wanted}")
     if step_count % spec.steps_per_chunk:
         raise WrongInput(
             f"{step_count} steps are not whole chunks of {spec.encoder}: "
             f"the length must be a multiple of {spec.steps_per_chunk}"
         )
+    # chunks that have a context hang together: the clip is one row then
+    row_steps = step_count if spec.input.context else spec.steps_per_chunk
     parts = [
-        encoder.reconstruct(_launch_of(tokens, offsets, start, stop, spec.steps_per_chunk)).cpu()
-        for start, stop in _launch_spans(step_count, spec.steps_per_chunk * spec.input.launch_batch)
+        encoder.reconstruct(_launch_of(tokens, offsets, start, stop, row_steps)).cpu()
+        for start, stop in _launch_spans(step_count, row_steps * spec.input.launch_batch)
     ]
     media = _joined_rows(parts, spec.input)
     length = clip_length(media, spec.input)
@@ -209,7 +212,7 @@ def reconstruct_clip(
 
 
 def _launch_spans(step_count: int, steps_per_launch: int) -> list[tuple[int, int]]:
-    starts = range(0, step_count, steps_per_launch)
+    starts = range(0, step_count, max(1, steps_per_launch))
     return [(start, min(start + steps_per_launch, step_count)) for start in starts]
 
 

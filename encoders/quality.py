@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from math import log10
+from math import log2, log10
 from typing import Any, Protocol
 
 import torch
@@ -76,7 +76,7 @@ def measure(encoder: Encoder, media: Iterable[Tensor], rate: Fraction | None = N
         clips, items = clips + 1, items + clip_length(clip, spec.input)
         tokens, bits, saturated = (
             tokens + made.tokens.size,
-            bits + _bits(spec, made),
+            bits + bits_of(spec, made),
             saturated + made.saturated,
         )
     per_second = spec.input.rate or rate
@@ -85,8 +85,11 @@ def measure(encoder: Encoder, media: Iterable[Tensor], rate: Fraction | None = N
     return Quality(spec.encoder, spec.input.medium, clips, items, seconds, tokens, bits, saturated, figures)
 
 
-def _bits(spec: TokenSpec, clip: ClipTokens) -> float:
-    return 8.0 * clip.tokens.size if spec.kind == "bytes" else clip.steps * spec.bits_per_step
+def bits_of(spec: TokenSpec, clip: ClipTokens) -> float:
+    """Return the bits of a clip's tokens: log2 of the codebook's size for each code or byte."""
+    if spec.is_ragged:
+        return log2(spec.codebook_sizes[0]) * clip.tokens.size
+    return clip.steps * spec.bits_per_step
 
 
 class _Tally(Protocol):

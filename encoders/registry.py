@@ -38,13 +38,18 @@ class Entry:
 
 ENTRIES = (
     Entry("frames-dct", "pictures", "encoders.frames_fsq", "FramesDct"),
+    Entry("fifth-video", "pictures", "encoders.fifth_video", "FifthVideo"),
     Entry("jpeg", "pictures", "encoders.jpeg", "Jpeg"),
+    Entry("h264", "pictures", "encoders.h264", "H264"),
     Entry("depth-log", "depth", "encoders.depth_log", "DepthLog"),
     Entry("sound-mdct", "sound", "encoders.sound_transform", "SoundMdct"),
+    Entry("fifth-audio", "sound", "encoders.fifth_audio", "FifthAudio"),
+    Entry("opus", "sound", "encoders.opus", "Opus"),
     Entry("mulaw-256", "sound", "encoders.mulaw", "SoundMulaw"),
     Entry("logmel", "sound", "encoders.logmel", "LogMel"),
     Entry("bins-255", "signal", "encoders.bins", "Bins"),
     Entry("mulaw-1024", "signal", "encoders.mulaw", "SignalMulaw"),
+    Entry("fast-1024", "signal", "encoders.fast", "Fast"),
 )
 """All encoders; the first of a medium is its default."""
 

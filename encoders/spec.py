@@ -24,6 +24,9 @@ INVALID_AS_NAN: tuple[Medium, ...] = ("depth", "signal")
 AXES: Mapping[Medium, str] = {"pictures": "BTCHW", "depth": "BTHW", "sound": "BCN", "signal": "BTD"}
 """The axes of a batch. The axis of time is T (frames, rows) or N (samples)."""
 
+RAGGED_AXES = "N"
+"""The axes of a clip's tokens where time steps have any number of them."""
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -110,9 +113,9 @@ class TokenSpec:
     dtype: str
     """The smallest of `uint8`, `uint16`, `uint32` that holds every code; `float16` for features."""
     axes: str
-    """The axes of a clip's tokens, time first: `THWK`, `TK`, `TD`; `N` for bytes."""
+    """The axes of a clip's tokens, time first: `THWK`, `TK`, `TD`; `N` where steps differ in length."""
     shape: tuple[int, ...]
-    """Tokens of one time step, without the axis of time; empty for bytes, and for one code a step."""
+    """Tokens of one time step, without the axis of time; empty where ragged, and for one code a step."""
     strides: tuple[int, ...]
     """Media items (frames, samples, rows; pixels for H and W) per index of each axis; 0 where ragged."""
     steps_per_chunk: int
@@ -136,7 +139,9 @@ class TokenSpec:
     """What was fitted; JSON. Empty until then."""
 
     def __post_init__(self) -> None:
-        if self.kind != "bytes" and len(self.axes) != 1 + len(self.shape):
+        if self.kind == "bytes" and not self.is_ragged:
+            raise ValueError(f"bytes have the axes 'N', got {self.axes!r}")
+        if len(self.axes) != 1 + len(self.shape):
             raise ValueError(
                 f"axes {self.axes!r} do not name T and the {len(self.shape)} axes of {self.shape}"
             )
@@ -156,14 +161,19 @@ class TokenSpec:
         return not self.needs_fit or bool(self.fitted)
 
     @property
+    def is_ragged(self) -> bool:
+        """Whether time steps have any number of tokens, so that offsets say where each begins."""
+        return self.axes == RAGGED_AXES
+
+    @property
     def tokens_per_step(self) -> int:
         """Codes, or numbers of features, of one time step; 0 where that is ragged."""
-        return 0 if self.kind == "bytes" else prod(self.shape)
+        return 0 if self.is_ragged else prod(self.shape)
 
     @property
     def bits_per_step(self) -> float:
         """Bits that one time step takes if every code is equally likely; 0 where that is ragged."""
-        if self.kind != "codes":
+        if self.kind != "codes" or self.is_ragged:
             return 0.0
         last = self.shape[-1] if self.shape else 1
         sizes = self.codebook_sizes if len(self.codebook_sizes) > 1 else self.codebook_sizes * last
@@ -176,7 +186,7 @@ class TokenSpec:
             rate: frames or rows per second, for encoders that take any rate.
         """
         rate = self.input.rate or rate
-        if rate is None or self.kind == "bytes":
+        if rate is None or self.is_ragged:
             return None
         return rate * self.steps_per_chunk * self.tokens_per_step / self.input.chunk
 

@@ -16,10 +16,9 @@ class TokenArray:
     """What `encode` makes of one launch, still on the encoder's device."""
 
     data: Tensor
-    """Codes or features [B, steps, ...] in the spec's dtype; for bytes, uint8 [N] of all rows one after the
-    other."""
+    """Codes or features [B, steps, ...] in the spec's dtype; where ragged, [N] of all rows in a row."""
     offsets: Tensor | None = None
-    """Bytes only: int64 [B * steps + 1] on the CPU; step i is `data[offsets[i]:offsets[i + 1]]`."""
+    """Ragged ones only: int64 [B * steps + 1] on the CPU; step i is `data[offsets[i]:offsets[i + 1]]`."""
     saturated: Tensor | None = None
     """int64 [B]: values of each row that lay outside what the codes can say. None: none of any row."""
 
@@ -32,11 +31,11 @@ class ClipTokens:
     """The tokens of one clip, on the host, ready to be stored."""
 
     tokens: np.ndarray
-    """Codes or features, time first: [T', ...] in the spec's dtype; for bytes, uint8 [N]."""
+    """Codes or features, time first: [T', ...] in the spec's dtype; where ragged, [N]."""
     valid: int
     """Frames, samples or rows that the clip had before it was padded to the encoder's multiple."""
     offsets: np.ndarray | None = None
-    """Bytes only: int64 [T' + 1]; step i is `tokens[offsets[i]:offsets[i + 1]]`."""
+    """Ragged ones only: int64 [T' + 1]; step i is `tokens[offsets[i]:offsets[i + 1]]`."""
     saturated: int = 0
     """Values that lay outside what the codes can say, and were stored as the nearest they can."""
 

@@ -57,7 +57,7 @@ def train() -> None:
 
 
 @train.command()
-@training_options(steps=4000, batch=4)
+@training_options(steps=4000, batch=3)
 @click.option("--crop", type=int, default=96, show_default=True, help="Edge of a crop, in pixels.")
 @speaks
 def video(**options: Any) -> None:
@@ -72,6 +72,52 @@ def video(**options: Any) -> None:
     from ingest.training_video import train_video
 
     train_video(**options)
+
+
+@train.command()
+@training_options(steps=1875, batch=8)
+@speaks
+def audio(quiet: bool, **options: Any) -> None:
+    """Train `fifth-audio` on the sound of all recordings below a folder.
+
+    Safe to run again: it goes on where it stopped. The same command makes the same file, byte for byte, on
+    the same kind of machine.
+
+    \b
+    fifth train audio --data sound/ --held-out others/ --out audio.safetensors
+    """
+    from ingest.training_sound import train_audio
+
+    train_audio(**options, says=_silent if quiet else _said)
+
+
+@train.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder to fit to.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .json file to write.")
+@click.option("--rows", type=int, default=50, show_default=True, help="Rows of a chunk.")
+@click.option("--scale", type=int, default=50, show_default=True, help="Steps per half of a column's range.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@speaks
+def signals(quiet: bool, **options: Any) -> None:
+    """Fit `fast-1024` to the signals of all recordings below a folder, and say how well it does.
+
+    Takes seconds. A tenth of each track is held out and scored. What is written holds a token spec per track,
+    for `encoders.encoder_for`. `fifth shard --signals fast-1024` fits by itself and needs no file.
+
+    \b
+    fifth train signals --data bags/ --out signals.json
+    """
+    from ingest.training_signals import train_signals
+
+    train_signals(**options, says=_silent if quiet else _said)
+
+
+def _said(line: str) -> None:
+    click.echo(f"fifth: {line}", err=True)
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from ingest.layouts import estimated_bytes
+from ingest.layouts import estimated_bytes, is_ragged
 from ingest.timing import NS, grid_count
 
 
@@ -16,7 +16,7 @@ def forecast(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         `recordings`, `by_status`, `clips`, `seconds`, `shards`, `bytes` (estimated), `tokens` (per
-        track; encoders of bytes are left out), `layouts` (per layout recordings, clips, bytes), `failures`,
+        track; ragged ones are left out), `layouts` (per layout recordings, clips, bytes), `failures`,
         `notes`.
     """
     layouts: dict[str, Mapping[str, Any]] = {}
@@ -65,7 +65,7 @@ def _tokens(layout: Mapping[str, Any], length_ns: int) -> dict[str, int]:
     counts = {}
     for track in layout["tracks"]:
         spec = track["spec"]
-        if not spec or spec["kind"] != "codes" or not track["rate"]:
+        if not spec or spec["kind"] != "codes" or is_ragged(spec) or not track["rate"]:
             continue
         per_step = 1
         for edge in spec["shape"]:

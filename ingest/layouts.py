@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from encoders import TokenSpec, load_encoder
+from encoders.spec import RAGGED_AXES
 from ingest.clips import SHOWN, Wish
 from ingest.configuration import Configuration, rate_text
 from ingest.encoder_choice import name_for
@@ -207,8 +208,8 @@ def _members(track: Mapping[str, Any]) -> list[dict[str, Any]]:
     if medium == "text":
         return [{"name": f"{name}.txt"}, array("times", "int64", None, 2)]
     columns = len(track["columns"])
-    if spec["kind"] == "bytes":
-        members = [array("tokens", "uint8", None), array("offsets", "int64", None)]
+    if is_ragged(spec):
+        members = [array("tokens", spec["dtype"], None), array("offsets", "int64", None)]
     else:
         trailing = [columns] if medium == "signal" else spec["shape"]
         what = "features" if spec["kind"] == "features" else "tokens"
@@ -218,6 +219,11 @@ def _members(track: Mapping[str, Any]) -> list[dict[str, Any]]:
     if medium == "signal" and not track["of"]:  # else they stand in that track already
         members.append(array("values", "float32", None, columns))
     return members
+
+
+def is_ragged(spec: Mapping[str, Any]) -> bool:
+    """Return whether a step of these tokens has any number of them, so that offsets stand beside them."""
+    return bool(spec["axes"] == RAGGED_AXES)
 
 
 def identity(layout: Mapping[str, Any]) -> str:

@@ -83,6 +83,8 @@ def _takes(spec: TokenSpec) -> str:
 def _gives(spec: TokenSpec) -> str:
     if spec.kind == "bytes":
         return "bytes"
+    if spec.is_ragged:
+        return f"any number of codes, of {spec.codebook_sizes[0]}"
     if spec.input.medium == "signal":
         return f"a code per column, of {spec.codebook_sizes[0]}"
     axes = "x".join(str(edge) for edge in spec.shape) or "1"
@@ -94,7 +96,7 @@ def _gives(spec: TokenSpec) -> str:
 
 def _bits_per_second(spec: TokenSpec, rate: Fraction | None) -> float:
     rate = spec.input.rate or rate
-    if rate is None or spec.kind != "codes":
+    if rate is None or spec.kind != "codes" or spec.is_ragged:
         return 0.0
     return float(rate * spec.steps_per_chunk / spec.input.chunk) * spec.bits_per_step
 

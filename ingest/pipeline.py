@@ -455,6 +455,8 @@ class _Jobs:
         layouts = {layout["name"]: layout for layout in self.state.layouts.values()}
         base = self.doing.adds_to
         by_id = self.doing.found if base else self._by_id()
+        at_once = min(self.doing.engine.jobs_at_once, max(1, len(numbers)))
+        threads = max(1, (os.cpu_count() or 1) // at_once)
         for number in numbers:
             task = self.pending[number]
             missing = [e["id"] for e in task["clips"] if e["id"] not in by_id]
@@ -471,6 +473,7 @@ class _Jobs:
                     "layout": layouts[task["layout"]],
                     "configuration": dict(self.doing.configuration.data),
                     "device": self.doing.device,
+                    "threads": threads,
                     **self.doing.processes.for_task(number),
                     "adds_to": _shard_beside(base, number) if base else {},
                     "entries": [self._entry(entry, by_id[entry["id"]], info) for entry in task["clips"]],

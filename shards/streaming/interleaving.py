@@ -70,8 +70,8 @@ class TrackTiming:
         spec = described.get("spec") or {}
         stride = next(iter(spec.get("strides") or ()), 1)
         has_times = layout.index_of(f"{track}.times.npy") is not None
-        if not stride:  # ragged: a step is a frame, or a whole chunk of a signal
-            stride = 1 if has_times else (spec.get("input") or {}).get("chunk", 1)
+        if not stride:  # ragged: a step is a frame, a packet of sound, or a whole chunk
+            stride = max(1, (spec.get("input") or {}).get("chunk", 1) // (spec.get("steps_per_chunk") or 1))
         return cls(has_times, int(stride), Fraction(described.get("rate") or 0))
 
     def step_times(self, steps: int, times_ns: IntArray | None) -> IntArray:

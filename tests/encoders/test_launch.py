@@ -145,7 +145,7 @@ def test_tokens_that_are_no_whole_chunks_are_refused() -> None:
     encoder = Echo(batch=1, chunk=4, context=0)
     with pytest.raises(WrongInput, match=r"5 steps are not whole chunks of echo: .* a multiple of 4"):
         reconstruct_clip(encoder, np.zeros(5, np.uint8))
-    with pytest.raises(WrongInput, match="echo makes codes: offsets must be given for bytes, and only then"):
+    with pytest.raises(WrongInput, match="echo makes codes of axes T: offsets are none of its"):
         reconstruct_clip(encoder, np.zeros(4, np.uint8), offsets=np.array([0, 4]))
 
 
