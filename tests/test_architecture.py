@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ingest", "encoders", "shards")
 BRIDGE = {
-    "cli", "cli_datasets", "cli_errors", "encoder_choice", "encoder_client", "encoder_server",
+    "adding", "cli", "cli_datasets", "cli_errors", "encoder_choice", "encoder_client", "encoder_server",
     "encoder_slots", "evaluating", "evaluating_pictures", "fitting", "layouts", "lerobot_export",
     "measuring", "pipeline", "reconstruction", "task", "training_signals", "training_sound",
     "training_video",
