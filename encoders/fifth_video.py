@@ -23,13 +23,14 @@ from encoders.encoder import check_codes, check_launch
 from encoders.errors import WrongSetting
 from encoders.haar import CELL, GROUP_FRAMES
 from encoders.picture_size import PictureSize, picture_size
+from encoders.precision import full_precision
 from encoders.spec import InputSpec, TokenSpec
 from encoders.tokens import TokenArray
 from encoders.video_network import BLOCK, CHUNK_FRAMES, VideoNetwork, VideoShape
 from encoders.weight_files import Weights, packaged_weights, weights_from
 
 WEIGHTS = "fifth-video"
-WEIGHTS_SHA256 = "0"
+WEIGHTS_SHA256 = "013bf1c0b43cc697b862c75b5db6628f75ae0fb5e506327d16b7fbef9d26e1c1"
 MODES = {"video": CHUNK_FRAMES, "image": 1}
 """Frames of a chunk."""
 LAUNCH_PIXELS = 64 * 256 * 256
@@ -133,14 +134,14 @@ class FifthVideo:
 
     def _codes(self, batch: Tensor) -> Tensor:
         frames = batch.expand(-1, GROUP_FRAMES, -1, -1, -1) if self._chunk == 1 else batch
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+        with full_precision(self.device):
             # exact: bytes are whole numbers, and 1/127.5 is rounded once
             places = self._network.places(frames.to(torch.float32) / 127.5 - 1, self._stages)
             codes = self._network.shape.fsq.codes(places)
         return codes[..., 0] if self._stages == 1 else codes
 
     def _frames(self, codes: Tensor) -> Tensor:
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+        with full_precision(self.device):
             frames = self._network.frames(self._network.shape.fsq.places_of(codes))
             frames = frames.mean(1, keepdim=True) if self._chunk == 1 else frames
             return ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -8,8 +8,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-JPEG_QUALITIES = (2, 5, 10, 20, 35, 50, 75, 90)
-H264_QUALITIES = (51, 45, 40, 34, 28, 22, 16)
+JPEG_QUALITIES = (2, 5, 10, 20, 50, 80)
+H264_QUALITIES = (51, 45, 38, 32, 26, 20)
 """Rate factors of x264, from the worst to the best."""
 
 

@@ -94,6 +94,9 @@ def train_video_network(
     state = RunState(network, optimizer, asdict(training))
     if start is not None:
         state.load(start)
+        if start == plateau_path:  # its decay, which is not this run's, must not be taken for this run's
+            state.save(state_path)
+            plateau_path.unlink()
     lost, counted = 0.0, 0
     while state.step < steps:
         if state.step == schedule.decay_from:

@@ -38,6 +38,7 @@ LENGTHS = {"pictures": 5, "depth": 5, "sound": 40_000, "signal": 500}
 
 LEAST_QUALITY = {
     "frames-dct": ("psnr_db", 23.6),
+    "fifth-video": ("psnr_db", 15.0),
     "jpeg": ("psnr_db", 31.2),
     "h264": ("psnr_db", 34.6),
     "depth-log": ("largest_relative_error", 0.0041),
@@ -61,6 +62,9 @@ GOLDEN = {
 bytes are those of the library's version."""
 
 INEXACT = {"opus": "libopus chooses its floating-point instructions by the processor"}
+
+NETWORKS = {"fifth-video"}
+"""Inexact too: sums of floating-point numbers depend on their order, and that on threads and processors."""
 
 every_encoder = pytest.mark.parametrize("name", NAMES)
 
@@ -277,13 +281,22 @@ def careless() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@every_encoder
+@pytest.mark.parametrize("name", sorted({*NAMES} - NETWORKS))
 def test_exact_means_exact(name: str) -> None:
     """Where the spec says exact, neither TF32, autocast nor the number of threads changes a token."""
     assert load(name).spec.exact_across_devices != (name in INEXACT), "then leave it out here, and say why"
     precise = encode_clip(load(name), made_clip(name))
     with careless():
         assert same_tokens(encode_clip(load(name), made_clip(name)), precise)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_what_is_not_exact_says_so_and_is_near(name: str) -> None:
+    """A careless program around a network of ours changes at most one code in fifty."""
+    assert not load(name).spec.exact_across_devices
+    precise = encode_clip(load(name), made_clip(name)).tokens
+    with careless():
+        assert float((encode_clip(load(name), made_clip(name)).tokens != precise).mean()) <= 0.02
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
