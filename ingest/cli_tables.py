@@ -29,6 +29,7 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
         rows = [(track, short_count(count)) for track, count in sorted(info["tokens"].items()) if count]
         lines.append(_indented(text_table(("track", "tokens"), _cut(rows, ("and more", "")))))
     lines += _features(info["layouts"])
+    lines += [_addition(entry) for entry in info.get("added", ())]
     lines += _listed("failures", info["failures"])
     lines += _listed("notes", info["notes"])
     if info["shards"]:
@@ -39,6 +40,13 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
         passed = ", ".join(f"{count} ({reason})" for reason, count in sorted(info["passed_over"].items()))
         lines.append(f"  passed over: {passed}")
     return "\n".join(lines)
+
+
+def _addition(entry: Mapping[str, Any]) -> str:
+    """Return one line about an addition."""
+    tracks = sorted({track["name"] for layout in entry["layouts"] for track in layout["tracks"]})
+    what = f"{', '.join(tracks)}; {sum(entry['tokens'].values())} tokens, {entry['bytes'] / 1e6:.1f} MB"
+    return f"  added/{entry['name']}: {what}" + ("" if entry["joined"] else f"; {entry['why_not']}")
 
 
 def _features(layouts: Sequence[Mapping[str, Any]]) -> list[str]:
