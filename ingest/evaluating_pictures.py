@@ -155,8 +155,8 @@ def _figures(
         one, other = torch.from_numpy(clip.frames), torch.from_numpy(np.ascontiguousarray(back))
         decibels = psnr(one, other)
         by_source.setdefault(clip.source, []).extend(decibels.tolist())
-        some = [part[::SIMILARITY_EVERY].to(torch.float32) for part in (one, other)]
-        alike = [float(measure(*some).mean()) * len(one) for measure in (ssim, ms_ssim)]
+        first, second = (part[::SIMILARITY_EVERY].to(torch.float32) for part in (one, other))
+        alike = [float(measure(first, second).mean()) * len(one) for measure in (ssim, ms_ssim)]
         sums += [float(decibels.sum()), *alike]
         frames += len(one)
     pixels = frames * SIZE * SIZE
