@@ -30,7 +30,7 @@ from encoders.video_network import BLOCK, CHUNK_FRAMES, VideoNetwork, VideoShape
 from encoders.weight_files import Weights, packaged_weights, weights_from
 
 WEIGHTS = "fifth-video"
-WEIGHTS_SHA256 = "013bf1c0b43cc697b862c75b5db6628f75ae0fb5e506327d16b7fbef9d26e1c1"
+WEIGHTS_SHA256 = "8bf8165a28ddb78c2a91b0b97c8e3c0a41b0692d34f66994dbe797b520b000c8"
 MODES = {"video": CHUNK_FRAMES, "image": 1}
 """Frames of a chunk."""
 LAUNCH_PIXELS = 64 * 256 * 256

@@ -48,7 +48,7 @@ class VideoShape:
     decoder_width: int = 192
     decoder_blocks: int = 6
     expansion: int = 2
-    around: int = 64
+    around: int = 128
     """Numbers by which a block hears of the blocks around it, in the linear path."""
 
     @property
