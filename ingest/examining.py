@@ -13,7 +13,7 @@ from ingest.opening import open_recording
 
 
 def examination_of(
-    candidate: Candidate, known_id: str, audio_formats: dict[str, str], decoder: str = "av"
+    candidate: Candidate, known_id: str, audio_formats: dict[str, str], decoder: str = "av", threads: int = 1
 ) -> dict[str, Any]:
     """Return the argument that makes `examine` look at a candidate.
 
@@ -22,6 +22,7 @@ def examination_of(
         known_id: the content id that this name had before; equal content is not read again.
         audio_formats: see `open_recording`.
         decoder: which one reads the pictures of video files, where it is exact.
+        threads: see `open_recording`.
     """
     return {
         "name": candidate.name,
@@ -32,6 +33,7 @@ def examination_of(
         "known_id": known_id,
         "audio_formats": audio_formats,
         "decoder": decoder,
+        "threads": threads,
     }
 
 
@@ -66,7 +68,9 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     episode = argument["episode"]
     try:
         formats = argument["audio_formats"]
-        with open_recording(paths, sidecars=sidecars, audio_formats=formats, episode=episode) as source:
+        with open_recording(
+            paths, sidecars=sidecars, audio_formats=formats, episode=episode, threads=argument["threads"]
+        ) as source:
             recording = source.probe()
         if argument["kind"] == "media":
             from ingest.decoder_trial import with_decoder

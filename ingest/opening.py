@@ -15,6 +15,7 @@ def open_recording(
     sidecars: Sequence[Path | str] = (),
     audio_formats: Mapping[str, str] | None = None,
     episode: int | None = None,
+    threads: int = 1,
 ) -> Source:
     """Open one recording.
 
@@ -23,6 +24,8 @@ def open_recording(
         sidecars: text files that belong to a video or audio file.
         audio_formats: topic to format of raw sound in bags: `s16le:16000:1`.
         episode: which episode of the LeRobot dataset that the first path is, or is in.
+        threads: how many unpack a bag's compressed chunks, ahead of what is read; everything else is done by
+            the caller's own.
 
     Raises:
         CannotOpen: it can't be read; the message is the cause.
@@ -55,7 +58,7 @@ def open_recording(
     if any(is_bag(file) or claims_to_be_bag(file) for file in files):
         from ingest.sources.bag import open_bag
 
-        bag: Source = open_bag(files, audio_formats=audio_formats or {})
+        bag: Source = open_bag(files, audio_formats=audio_formats or {}, threads=threads)
         return bag
     if len(files) > 1:
         raise ValueError(f"only a bag has several files, got {', '.join(file.name for file in files)}")

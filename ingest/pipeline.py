@@ -414,6 +414,8 @@ class _Jobs:
             for name, where in self.doing.found.items()
             if name in self.state.names
         }
+        at_once = min(self.doing.engine.jobs_at_once, max(1, len(numbers)))
+        threads = max(1, (os.cpu_count() or 1) // at_once)
         for number in numbers:
             task = self.pending[number]
             missing = [e["id"] for e in task["clips"] if e["id"] not in by_id]
@@ -430,6 +432,7 @@ class _Jobs:
                     "layout": layouts[task["layout"]],
                     "configuration": dict(self.doing.configuration.data),
                     "device": self.doing.device,
+                    "threads": threads,
                     **self.doing.processes.for_task(number),
                     "entries": [self._entry(entry, by_id[entry["id"]], info) for entry in task["clips"]],
                 },

@@ -30,9 +30,11 @@ def probe_recordings(
     """
     walk = Walk()
     candidates = list(find_recordings(paths, walk))
-    count = min(os.cpu_count() or 1 if workers is None else workers, len(candidates))
+    cores = os.cpu_count() or 1
+    count = min(cores if workers is None else workers, len(candidates))
+    threads = max(1, cores // max(1, count))
     with Engine(0 if count <= 1 else count) as engine:  # one file is not worth a process
-        found = list(_examined(engine, candidates, audio_formats))
+        found = list(_examined(engine, candidates, audio_formats, threads))
     return {
         "recordings": found,
         "passed_over": {reason: n for reason, n in sorted(walk.passed_over.items()) if n},
@@ -48,10 +50,10 @@ def probe_recordings(
 
 
 def _examined(
-    engine: Engine, candidates: list[Candidate], audio_formats: Mapping[str, str]
+    engine: Engine, candidates: list[Candidate], audio_formats: Mapping[str, str], threads: int
 ) -> Iterator[dict[str, Any]]:
     jobs = (
-        Job("ingest.examining:examine", examination_of(candidate, "", dict(audio_formats)))
+        Job("ingest.examining:examine", examination_of(candidate, "", dict(audio_formats), threads=threads))
         for candidate in candidates
     )
     for candidate, outcome in zip(candidates, engine.run(jobs, in_order=True), strict=True):

@@ -135,7 +135,11 @@ class _Task:
         sampling = self.configuration.sampling(entry.kind)
         formats = dict(self.configuration.data["audio_formats"])
         with open_recording(
-            entry.paths, sidecars=entry.sidecars, audio_formats=formats, episode=entry.episode
+            entry.paths,
+            sidecars=entry.sidecars,
+            audio_formats=formats,
+            episode=entry.episode,
+            threads=self.argument["threads"],
         ) as source:
             reading = read_clips(source, wishes, windows, sampling, met.append, chosen.reference)
             for window, name, media in reading:
@@ -361,8 +365,9 @@ def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Make one shard and its record.
 
     Args:
-        argument: `dataset`, `task`, `part`, `layout`, `entries`, `configuration`, `device`, and
-            `encoder_process`: where it listens, with `slot_bytes` to share with it; empty: encode here.
+        argument: `dataset`, `task`, `part`, `layout`, `entries`, `configuration`, `device`, `threads` to
+            unpack chunks in, and `encoder_process`: where it listens, with `slot_bytes` to share with it;
+            empty: encode here.
         progress: told of the media and clips done since it was last told.
 
     Returns:

@@ -2,13 +2,14 @@
 
 A picture's time is its message's. Decoding begins at a keyframe. Pictures that build on a lost message are
 left out, and said, until the next keyframe: H.264 by its frame numbers, HEVC by its decoder; VP9 and AV1
-do not tell. Encoders of such topics give pictures in the order in which they are shown (no B-frames), as
-`foxglove.CompressedVideo` demands.
+do not tell. Most encoders of such topics give pictures in the order in which they are shown (no B-frames), as
+`foxglove.CompressedVideo` demands; of others, the messages' times must be those of showing (`shown_order`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -61,6 +62,8 @@ class BagVideo:
         self._waiting: list[int] = []
         """Times of the packets whose pictures have not come yet."""
         self._ready: list[AvPicture] = []
+        self._since_ns = 0
+        """Time of the keyframe with which decoding began; pictures shown before it are not ours to give."""
         self._latest_ns: int | None = None
         self._numbers = FrameNumbers()
         self._broken = False
@@ -73,13 +76,14 @@ class BagVideo:
         if self._context is None:
             if not facts.keyframe:
                 raise CannotDecode("video before its first keyframe can't be decoded")
-            self._context = _opened(self._codec)
+            self._context, self._since_ns = _opened(self._codec), packet.time_ns
             if not facts.parameters:
                 data = self._parameters + data
         self._check_order(data, facts.keyframe)
         coded = av.Packet(data)
         coded.pts, coded.time_base = packet.time_ns, NANOSECONDS
-        self._waiting.append(packet.time_ns)
+        if packet.time_ns >= self._since_ns:
+            self._waiting.append(packet.time_ns)
         self._take(coded)
         return self._given()
 
@@ -117,7 +121,7 @@ class BagVideo:
         except EOFError:
             return
         except DECODING_ERRORS as error:
-            if coded is not None:
+            if coded is not None and coded.pts in self._waiting:
                 self._waiting.remove(coded.pts)
             raise CannotDecode(f"a packet of {self._codec} does not decode ({words_of(error)})") from error
         missing = 0
@@ -150,6 +154,22 @@ def first_frame(codec: str, data: bytes) -> Any:
     if not frames:
         raise CannotDecode(f"its first {codec} keyframe gives no picture")
     return frames[0]
+
+
+def shown_order(codec: str, packets: Sequence[bytes]) -> list[int]:
+    """Decode packets, the first of which is a keyframe, and return their numbers in the order in which their
+    pictures are shown; those that do not decode are left out.
+    """
+    context = _opened(codec)
+    order: list[int] = []
+    for number, data in enumerate(packets):
+        coded = av.Packet(data)
+        coded.pts, coded.time_base = number, NANOSECONDS
+        with suppress(*DECODING_ERRORS):
+            order += [frame.pts for frame in context.decode(coded)]
+    with suppress(*DECODING_ERRORS):
+        order += [frame.pts for frame in context.decode(None)]
+    return order
 
 
 def _opened(codec: str) -> Any:

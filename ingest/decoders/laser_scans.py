@@ -47,8 +47,15 @@ def scan_of(message: Any) -> Scan:
     """Return the beams of a message.
 
     Raises:
-        CannotDecode: it has ranges, but no angles for them.
+        CannotDecode: it has ranges, but no angles for them, or no ranges.
     """
+    try:
+        return _scan(message)
+    except (AttributeError, TypeError, ValueError) as error:  # JSON may hold anything
+        raise CannotDecode(f"a laser scan lacks what its type promises ({error})") from error
+
+
+def _scan(message: Any) -> Scan:
     values = list(message.ranges) if not isinstance(message.ranges, np.ndarray) else message.ranges
     if len(values) and hasattr(values[0], "echoes"):
         values = [min((echo for echo in beam.echoes if echo > 0), default=np.nan) for beam in values]

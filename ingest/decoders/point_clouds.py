@@ -43,7 +43,13 @@ def points_of(message: Any, type_name: str) -> np.ndarray:
     Raises:
         CannotDecode: a field is missing, or the sizes do not fit the bytes.
     """
-    name = well_known(type_name)
+    try:
+        return _points(message, well_known(type_name))
+    except (AttributeError, TypeError, ValueError) as error:  # JSON may hold anything
+        raise CannotDecode(f"a point cloud lacks what its type promises ({error})") from error
+
+
+def _points(message: Any, name: str) -> np.ndarray:
     if name == POINT_CLOUD_2:
         return _packed(
             message.data,

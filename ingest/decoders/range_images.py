@@ -22,7 +22,8 @@ from ingest.recording import DepthCounts
 ORGANISED_MOST = (128, 1024)
 """Rows and columns; of an organised cloud that has more, every k-th is taken."""
 SPHERICAL_ROWS = 64
-CIRCLE_COLUMNS, SECTOR_COLUMNS = 512, 128
+FEWEST_COLUMNS, MOST_COLUMNS = 128, 1024
+"""Of a spherical image there are as many, a power of two, as give each point of a usual cloud a pixel."""
 STRAY_SHARE = 0.001
 """So few of the points above, below, left or right of it do not widen the field of view."""
 ELEVATION_STEP, AZIMUTH_STEP = 5, 15
@@ -101,7 +102,9 @@ class Projection:
         column = np.floor((self.left_deg - around) / (self.left_deg - self.right_deg) * self.columns)
         if self.left_deg - self.right_deg == 360:  # -180 and 180 degrees are one direction
             column %= self.columns
-        inside = (row >= 0) & (row < self.rows) & (column >= 0) & (column < self.columns)
+        inside = (up <= self.top_deg) & (up >= self.bottom_deg)
+        inside &= (around <= self.left_deg) & (around >= self.right_deg)
+        row, column = np.minimum(row, self.rows - 1), np.minimum(column, self.columns - 1)  # the last borders
         image = np.full(self.rows * self.columns, np.inf)
         pixel = (row[inside] * self.columns + column[inside]).astype(np.int64)
         np.minimum.at(image, pixel, distances[inside])
@@ -134,6 +137,7 @@ class FieldOfView:
     """Learns in which directions points lie, degree by degree, in memory of fixed size."""
 
     def __init__(self) -> None:
+        self._clouds = 0
         self._up = np.zeros(180, np.int64)
         self._around = np.zeros(360, np.int64)
 
@@ -143,18 +147,21 @@ class FieldOfView:
         distances = np.sqrt((flat * flat).sum(axis=1))
         valid = np.isfinite(distances) & (distances > 0)
         up, around = angles_of(flat[valid], distances[valid])
+        self._clouds += 1
         self._up += np.bincount(np.clip(np.floor(up + 90), 0, 179).astype(np.int64), minlength=180)
         self._around += np.bincount(np.clip(np.floor(around + 180), 0, 359).astype(np.int64), minlength=360)
 
     def projection(self) -> Projection:
         """Return the spherical projection that shows what was seen; all directions where that is nothing."""
         if not self._up.any():
-            return Projection("spherical", SPHERICAL_ROWS, CIRCLE_COLUMNS)
+            return Projection("spherical", SPHERICAL_ROWS, FEWEST_COLUMNS)
         bottom, top = _span(self._up, -90, ELEVATION_STEP)
         right, left = _span(self._around, -180, AZIMUTH_STEP)
-        columns = SECTOR_COLUMNS
+        columns = FEWEST_COLUMNS
+        while columns < MOST_COLUMNS and columns * SPHERICAL_ROWS * self._clouds < self._up.sum():
+            columns *= 2
         if left - right > WIDEST_SECTOR:
-            right, left, columns = -180, 180, CIRCLE_COLUMNS
+            right, left = -180, 180
         return Projection(
             "spherical",
             SPHERICAL_ROWS,

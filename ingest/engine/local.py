@@ -88,6 +88,11 @@ class Engine:
         self._on_progress = on_progress or (lambda _: None)
         self._workers: list[_Worker] = []
 
+    @property
+    def jobs_at_once(self) -> int:
+        """How many jobs run beside each other."""
+        return max(1, self._count)
+
     def __enter__(self) -> Engine:
         return self
 

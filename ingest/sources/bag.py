@@ -23,6 +23,7 @@ from ingest.decoders.ros_text import RosText
 from ingest.decoders.transforms import TransformRows
 from ingest.errors import CannotOpen
 from ingest.recording import NO_CHOICE, Decoder, Incident, Moments, Packet, Recording, Report, Track
+from ingest.sources.bag_chunks import ChunkedFile
 from ingest.sources.bag_clock import header_reader
 from ingest.sources.bag_files import (
     METADATA,
@@ -45,12 +46,15 @@ from ingest.sources.rosbag2 import Metadata, read_metadata
 __all__ = ["BagGroup", "BagSource", "claims_to_be_bag", "group_bag_files", "is_bag", "open_bag"]
 
 
-def open_bag(paths: Sequence[Path], *, audio_formats: Mapping[str, str] | None = None) -> BagSource:
+def open_bag(
+    paths: Sequence[Path], *, audio_formats: Mapping[str, str] | None = None, threads: int = 1
+) -> BagSource:
     """Open one recording: a bag file, or the files of a split bag in their order.
 
     Args:
         paths: the files; a `metadata.yaml` beside them is read as well.
         audio_formats: topic -> `s16le:16000:1` or `mp3`, for sound that does not say what it is.
+        threads: how many unpack compressed chunks.
 
     Raises:
         CannotOpen: none of the files can be read.
@@ -69,6 +73,9 @@ def open_bag(paths: Sequence[Path], *, audio_formats: Mapping[str, str] | None =
             incidents.append(Incident("failure", f"{path.name}: {error}"))
     if not parts:
         raise CannotOpen(causes[0] if len(causes) == 1 else "; ".join(dict.fromkeys(causes)))
+    for part in parts:
+        if isinstance(part, ChunkedFile):
+            part.threads = threads
     metadata, remarks = _metadata(paths, parts)
     storage = parts[0] if len(parts) == 1 else Series(parts)
     names = [path.name for path in paths]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ingest.decoders.bulk import FEWEST, Bulk, rows_at
 from ingest.recording import Incident, Report
 from ingest.sources.bag_storage import AnyMessage, Channel, M, ManyMessages, Message, merge_by_log_time
 from ingest.sources.lost_messages import lost_words
+from ingest.sources.read_ahead import ReadAhead
 
 LARGEST_CHUNK_BYTES = 2**31
 """A chunk that claims to be larger when unpacked is taken for damage, not for data."""
@@ -44,6 +46,9 @@ class Chunk(NamedTuple):
     def may_hold(self, mask: int) -> bool:
         """Return whether the chunk may hold messages of these channels."""
         return bool(self.channels & mask)
+
+
+Ahead = ReadAhead[Chunk, "Unpacked"]
 
 
 class Damaged(Exception):
@@ -127,6 +132,10 @@ class ChunkedFile:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._file_lock = Lock()
+        """Held while the file is read; unpacking needs it no more."""
+        self.threads = 1
+        """How many threads unpack chunks; whoever opens the file may say more."""
         self._unpacked: OrderedDict[int, Unpacked] = OrderedDict()
         self.channels: Sequence[Channel] = ()
         self.chunks: list[Chunk] = []
@@ -134,7 +143,7 @@ class ChunkedFile:
         self.details: Mapping[str, Any] = {}
 
     def _read(self, chunk: Chunk) -> Unpacked:
-        """Return the chunk's records."""
+        """Return the chunk's records. Called from several threads."""
         raise NotImplementedError
 
     def _locate(self, records: bytes | memoryview) -> Located:
@@ -151,19 +160,23 @@ class ChunkedFile:
         return list(one_by_one(records, located.of(wanted)))
 
     def _load_mixed(
-        self, chunk: Chunk, wanted: frozenset[int], together: frozenset[int], report: Report
+        self, ahead: Ahead, chunk: Chunk, wanted: frozenset[int], together: frozenset[int], report: Report
     ) -> list[AnyMessage]:
         """Return the messages of one chunk; those of the channels `together` many at once where all
         have one length, behind the others.
         """
-        records, located = self._opened(chunk, report)
+        records, located = self._opened(chunk, report, ahead)
         many = [found for number in sorted(together) if (found := at_once(records, located, number))]
         rest = wanted - {found.channel for found in many}
         return [*one_by_one(records, located.of(rest)), *many]
 
-    def _opened(self, chunk: Chunk, report: Report) -> tuple[bytes | memoryview, Located]:
+    def _opened(
+        self, chunk: Chunk, report: Report, ahead: Ahead | None = None
+    ) -> tuple[bytes | memoryview, Located]:
         """Return a chunk's records and where its messages are; damage is reported."""
-        unpacked = self._unpacked.pop(chunk.offset, None) or self._read(chunk)
+        unpacked = self._unpacked.pop(chunk.offset, None)
+        if unpacked is None:
+            unpacked = ahead.take(chunk) if ahead else self._read(chunk)
         self._unpacked[chunk.offset] = unpacked
         while len(self._unpacked) > CHUNKS_KEPT:
             self._unpacked.popitem(last=False)
@@ -198,16 +211,9 @@ class ChunkedFile:
         self, wanted: Collection[int], start_ns: int, stop_ns: int, report: Report
     ) -> Iterator[Message]:
         """See `Storage`."""
-        channels, mask = frozenset(wanted), mask_of(wanted)
-
-        def opened(chunk: Chunk) -> Callable[[], Iterator[Message]]:
-            return lambda: iter(within(self._load(chunk, channels, report), start_ns, stop_ns))
-
-        return merge_by_log_time(
-            (chunk.start_ns, opened(chunk))
-            for chunk in self.chunks
-            if chunk.start_ns < stop_ns and chunk.stop_ns > start_ns and chunk.may_hold(mask)
-        )
+        for message in self._merged(wanted, (), start_ns, stop_ns, report):
+            assert isinstance(message, Message), "none was asked for together"
+            yield message
 
     def mixed(
         self,
@@ -218,6 +224,16 @@ class ChunkedFile:
         report: Report,
     ) -> Iterator[AnyMessage]:
         """See `Storage`. Of chunks that overlap in time, messages come one by one."""
+        return self._merged(wanted, together, start_ns, stop_ns, report)
+
+    def _merged(
+        self,
+        wanted: Collection[int],
+        together: Collection[int],
+        start_ns: int,
+        stop_ns: int,
+        report: Report,
+    ) -> Iterator[AnyMessage]:
         channels, mask = frozenset(wanted), mask_of(wanted)
         chunks = [
             chunk
@@ -229,11 +245,13 @@ class ChunkedFile:
         def opened(chunk: Chunk) -> Callable[[], Iterator[AnyMessage]]:
             def load() -> Iterator[AnyMessage]:
                 own = frozenset() if chunk.offset in overlapping else frozenset(together)
-                return iter(within(self._load_mixed(chunk, channels, own, report), start_ns, stop_ns))
+                return iter(within(self._load_mixed(ahead, chunk, channels, own, report), start_ns, stop_ns))
 
             return load
 
-        return merge_by_log_time((chunk.start_ns, opened(chunk)) for chunk in chunks)
+        in_order = sorted(chunks, key=lambda chunk: chunk.start_ns)
+        with ReadAhead(in_order, self._read, lambda unpacked: len(unpacked.data), self.threads) as ahead:
+            yield from merge_by_log_time((chunk.start_ns, opened(chunk)) for chunk in chunks)
 
     def last_before(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
         """See `Storage`."""
@@ -332,8 +350,15 @@ class Located(NamedTuple):
 
     def of(self, wanted: Collection[int]) -> Located:
         """Return those of some channels."""
-        chosen = np.isin(self.numbers, list(wanted))
+        chosen = self._are(wanted)
         return Located(self.numbers[chosen], self.log_ns[chosen], self.begins[chosen], self.ends[chosen])
+
+    def _are(self, wanted: Collection[int]) -> np.ndarray:
+        """Return bool [N]: which are of these channels; by a table, which is quicker than `isin`."""
+        table = np.zeros(max([*wanted, int(self.numbers.max(initial=0))]) + 2, bool)  # the last: not known
+        table[list(wanted)] = True
+        chosen: np.ndarray = table[self.numbers]
+        return chosen
 
 
 def one_by_one(records: bytes | memoryview, located: Located) -> Iterator[Message]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
 
@@ -285,6 +286,21 @@ class TopicClock:
         reason = f"all {self._header.count} header stamps are set, near the log stamp, and never go back"
         offsets = self._offsets.median(), self._offset_min_ns, self._offset_max_ns
         return Clock("header", reason, *offsets, self._report(self._header)), self._header
+
+    def as_presented(self) -> tuple[Clock, Stamps] | None:
+        """Return the header's clock for messages that lie in another order than that of their header stamps
+        (video with B-frames), distances and gaps being those of the log; None where headers are not set, or
+        far from the log.
+        """
+        self._flush()
+        if not self._header_of or self._zero_count or self._far_count:
+            return None
+        offsets = self._offsets.median(), self._offset_min_ns, self._offset_max_ns
+        stamps = copy(self._log)
+        stamps.first_ns, stamps.last_ns = self._header.first_ns, self._header.last_ns
+        stamps._gaps = self._log._gaps - offsets[0]
+        reason = "pictures lie in the order of decoding; the header stamps say when each is shown"
+        return Clock("header", reason, *offsets, self._report(self._log)), stamps
 
     def _report(self, chosen: Stamps) -> ClockReport:
         has_header = self._header_of is not None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import replace
+from itertools import pairwise
 
-from ingest.decoders.bag_video import BagVideo, codec_of, first_frame, format_of, video_in
+from ingest.decoders.bag_video import BagVideo, codec_of, first_frame, format_of, shown_order, video_in
 from ingest.decoders.video_keyframes import packet_facts
 from ingest.errors import CannotDecode
 from ingest.recording import Incident, Medium, Packet, Track
@@ -18,6 +19,9 @@ from ingest.sources.bag_reading import TrackReader
 from ingest.sources.bag_storage import Message
 from ingest.sources.bag_topics import Topic
 from ingest.sources.bag_types import AnyType
+
+ORDER_PACKETS = 32
+"""So many packets are decoded to learn whether pictures are shown in the order in which they lie."""
 
 
 class VideoPlan(TopicPlan):
@@ -37,6 +41,8 @@ class VideoPlan(TopicPlan):
         """Log and header stamp of keyframes, evenly spaced."""
         self._keyframes = 0
         self._stride = 1
+        self._first: list[tuple[bytes, int]] = []
+        """Packets and header stamps from the first keyframe on, of which the order of showing is learned."""
 
     def look(self, message: Message, header_ns: int) -> None:
         """See `TopicPlan`."""
@@ -54,6 +60,9 @@ class VideoPlan(TopicPlan):
             frame = first_frame(codec, data if facts.parameters else self._parameters + data)
             self._size, self._pixel_format = (frame.width, frame.height), frame.format.name
             self._codec = codec
+        if len(self._first) < ORDER_PACKETS:
+            leads = not self._first and not facts.parameters
+            self._first.append((self._parameters + data if leads else data, header_ns))
         if facts.keyframe:
             self._note(message.log_ns, header_ns)
 
@@ -70,6 +79,16 @@ class VideoPlan(TopicPlan):
         clock, stamps = self.clock.result()
         if not self._codec:
             return self.incident(f"compressed video without a keyframe in {stamps.count} messages")
+        order = shown_order(self._codec, [data for data, _ in self._first])
+        if order != sorted(order):  # B-frames
+            presented = self.clock.as_presented()
+            shown = [self._first[index][1] for index in order]
+            if presented is None or not all(before < after for before, after in pairwise(shown)):
+                return self.incident(
+                    "its pictures lie in the order of decoding, not of showing (B-frames), and its header "
+                    "stamps do not say when each is shown: not read"
+                )
+            clock, stamps = presented
         fields = self.common(clock, stamps)
         column = 1 if clock.choice == "header" else 0
         fields["start_ns"] = self._checkpoints[0][column]

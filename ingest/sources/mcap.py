@@ -46,6 +46,7 @@ from ingest.sources.bag_chunks import (
 from ingest.sources.bag_storage import Channel, Definition, DefinitionFormat
 from ingest.sources.bag_types import is_latched, normal_type_name
 from ingest.sources.lost_messages import lost_words
+from ingest.sources.mapped_file import LEAST_BYTES, mapped
 
 MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 1, 2, 3, 4, 5, 6
@@ -279,17 +280,16 @@ class Mcap(ChunkedFile):
                 self._channels.append(_channel(topic, encoding, metadata, schema))
 
     def _read(self, chunk: Chunk) -> Unpacked:
-        self._file.seek(chunk.offset)
-        data = self._file.read(min(chunk.size_bytes, self._size_bytes - chunk.offset))
+        data = self._bytes_of(chunk)
         if not data or data[0] != CHUNK:  # loose messages
             damaged = "the file's summary points to something that is no chunk"
             return Unpacked(data, "" if data[:1] == bytes([MESSAGE]) else damaged)
         try:
             _, _, size_bytes, crc = CHUNK_HEADER.unpack_from(data, RECORD.size)
             begin = RECORD.size + CHUNK_HEADER.size
-            fields = _Fields(data[begin : begin + LONGEST_NAME])
+            fields = _Fields(bytes(data[begin : begin + LONGEST_NAME]))
             compression = fields.text()
-            packed = memoryview(data)[begin + fields.place + 8 :]  # a copy of it all would cost time
+            packed = data[begin + fields.place + 8 :]
         except (Damaged, struct.error):
             return Unpacked(b"", "the file ends within a chunk")
         unpacked = unpack(packed, compression, size_bytes)
@@ -297,6 +297,14 @@ class Mcap(ChunkedFile):
             # which of its values are wrong can't be known, so none is used
             return Unpacked(b"", "a chunk's checksum is wrong", size_bytes, unpacked.data)
         return unpacked
+
+    def _bytes_of(self, chunk: Chunk) -> memoryview:
+        size_bytes = min(chunk.size_bytes, self._size_bytes - chunk.offset)
+        if size_bytes >= LEAST_BYTES:
+            return mapped(self._file, chunk.offset, size_bytes)
+        with self._file_lock:
+            self._file.seek(chunk.offset)
+            return memoryview(self._file.read(size_bytes))
 
     def _indexed_count(self, chunk: Chunk) -> int | None:
         """See `ChunkedFile`: message indexes follow their chunk, 16 bytes per message."""

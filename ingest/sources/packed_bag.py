@@ -1,7 +1,7 @@
 """Bags that are packed as a whole file: `.mcap.zstd`, `.db3.zstd`, `.bag.gz`, `.bag.bz2` …
 
-They are unpacked to a temporary file that has no name any more once it is open: it is gone when the bag is
-closed, however that happens. What comes before damage is kept.
+A process keeps the one that it unpacked last in a temporary file without a name: it is gone when another one
+is unpacked or the process ends, however that happens. What comes before damage is kept.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import shutil
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +20,7 @@ from ingest.errors import CannotOpen
 from ingest.recording import Incident
 from ingest.sources.bag_storage import Storage
 
+SQLITE = b"SQLite format 3\0"
 BLOCK_BYTES = 1 << 20
 LARGEST_RATIO = 1000
 LEAST_BYTES = 1 << 30
@@ -64,36 +67,65 @@ def open_packed(path: Path, open_plain: Callable[[Path], Storage]) -> Storage:
         CannotOpen: what is in it is no bag, or it unpacks to far more than it can hold.
         OSError: there is no room for it.
     """
+    facts = path.stat()
+    unpacked = _unpacked(path.resolve(), facts.st_size, facts.st_mtime_ns)
+    unpacked.file.seek(0)
+    if unpacked.file.read(len(SQLITE)) == SQLITE:  # SQLite opens by name only
+        with tempfile.NamedTemporaryFile(suffix=".db3") as named:
+            unpacked.file.seek(0)
+            shutil.copyfileobj(unpacked.file, named, BLOCK_BYTES)
+            named.flush()
+            storage = open_plain(Path(named.name))
+    else:
+        storage = open_plain(Path(f"/proc/self/fd/{unpacked.file.fileno()}"))
+    if unpacked.damage:
+        last_ns = storage.stop_ns
+        return _Remarked(storage, Incident("failure", unpacked.damage, "", last_ns, last_ns + 1))
+    return storage
+
+
+class _Unpacked:
+    """A bag in a temporary file without a name, and why it is not everything."""
+
+    def __init__(self, file: IO[bytes], damage: str) -> None:
+        self.file = file
+        self.damage = damage
+
+    def __del__(self) -> None:
+        self.file.close()
+
+
+@lru_cache(maxsize=1)
+def _unpacked(path: Path, packed_bytes: int, changed_ns: int) -> _Unpacked:
+    """Unpack a file, unless it is the one that was unpacked last.
+
+    Args:
+        path: the packed file.
+        packed_bytes: its size, and
+        changed_ns: when it was changed: another one under the same name is another one.
+    """
     with path.open("rb") as file:
         head = file.read(16)
     name, opened = next(found for magic, found in PACKINGS.items() if head.startswith(magic))
-    most = max(LEAST_BYTES, LARGEST_RATIO * path.stat().st_size)
-    with tempfile.NamedTemporaryFile(suffix=".bag") as unpacked:
-        damage, size_bytes = "", 0
-        packed = opened(path)
-        with packed:
-            while True:
-                try:
-                    block = (
-                        packed.read1(BLOCK_BYTES) if hasattr(packed, "read1") else packed.read(BLOCK_BYTES)
-                    )
-                except Exception as error:  # each library has its own; all mean the same
-                    damage = f"the {name} file is damaged or cut short ({error})"
-                    break
-                if not block:
-                    break
-                unpacked.write(block)
-                size_bytes += len(block)
-                if size_bytes > most:
-                    raise CannotOpen(f"the {name} file unpacks to more than {most} bytes: taken for damage")
-        unpacked.flush()
-        if not size_bytes:
-            raise CannotOpen(damage or f"the {name} file is empty")
-        storage = open_plain(Path(unpacked.name))
-    if damage:
-        last_ns = storage.stop_ns
-        return _Remarked(storage, Incident("failure", damage, "", last_ns, last_ns + 1))
-    return storage
+    most = max(LEAST_BYTES, LARGEST_RATIO * packed_bytes)
+    kept, size_bytes = _Unpacked(tempfile.TemporaryFile(), ""), 0  # noqa: SIM115 (it closes it)
+    with opened(path) as packed:
+        while True:
+            try:
+                block = packed.read1(BLOCK_BYTES) if hasattr(packed, "read1") else packed.read(BLOCK_BYTES)
+            except Exception as error:  # each library has its own; all mean the same
+                kept.damage = f"the {name} file is damaged or cut short ({error})"
+                break
+            if not block:
+                break
+            kept.file.write(block)
+            size_bytes += len(block)
+            if size_bytes > most:
+                raise CannotOpen(f"the {name} file unpacks to more than {most} bytes: taken for damage")
+    kept.file.flush()
+    if not size_bytes:
+        raise CannotOpen(kept.damage or f"the {name} file is empty")
+    return kept
 
 
 class _Remarked:

@@ -43,6 +43,7 @@ from ingest.sources.bag_chunks import (
 from ingest.sources.bag_storage import Channel, Definition
 from ingest.sources.bag_types import normal_type_name
 from ingest.sources.lost_messages import lost_words
+from ingest.sources.mapped_file import LEAST_BYTES, mapped
 
 MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, BAG_HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
@@ -255,10 +256,12 @@ class Rosbag1(ChunkedFile):
 
     def _read(self, chunk: Chunk) -> Unpacked:
         if chunk.size_bytes:  # loose messages
-            self._file.seek(chunk.offset)
-            return Unpacked(self._file.read(chunk.size_bytes))
+            with self._file_lock:
+                self._file.seek(chunk.offset)
+                return Unpacked(self._file.read(chunk.size_bytes))
         try:
-            record = record_at(self._file, chunk.offset, self._size_bytes, whole=False)
+            with self._file_lock:
+                record = record_at(self._file, chunk.offset, self._size_bytes, whole=False)
             if record.op != CHUNK:
                 raise Damaged("the index points to something that is no chunk")
             return self._unpack(record)
@@ -279,13 +282,17 @@ class Rosbag1(ChunkedFile):
         size_bytes = record.uint32(b"size")
         if record.end > self._size_bytes:
             record = record._replace(data_bytes=self._size_bytes - record.data_offset)
-        return unpack(self._data(record), compression, size_bytes)
+        if record.data_bytes >= LEAST_BYTES:
+            return unpack(mapped(self._file, record.data_offset, record.data_bytes), compression, size_bytes)
+        with self._file_lock:
+            packed = self._data(record)
+        return unpack(packed, compression, size_bytes)
 
     def _locate(self, records: bytes | memoryview) -> Located:
         found: list[tuple[int, int, int, int]] = []
         damage = ""
         try:
-            for message in messages_in(bytes(records)):
+            for message in messages_in(records):
                 found.append(message)  # noqa: PERF402 (those before the damage stay)
         except Damaged as error:
             damage = str(error)
@@ -314,7 +321,7 @@ def record_at(file: BinaryIO, offset: int, size_bytes: int, *, whole: bool = Tru
     return record
 
 
-def records_in(data: bytes, offset: int = 0) -> Iterator[Record]:
+def records_in(data: bytes | memoryview, offset: int = 0) -> Iterator[Record]:
     """Yield the records of an unpacked chunk from an offset on.
 
     Raises:
@@ -330,11 +337,11 @@ def records_in(data: bytes, offset: int = 0) -> Iterator[Record]:
         data_bytes = UINT32.unpack_from(data, data_offset - 4)[0]
         if data_offset + data_bytes > len(data):
             raise Damaged("a chunk ends within a record")
-        yield _record(data[offset + 4 : data_offset - 4], offset, data_offset, data_bytes)
+        yield _record(bytes(data[offset + 4 : data_offset - 4]), offset, data_offset, data_bytes)
         offset = data_offset + data_bytes
 
 
-def messages_in(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+def messages_in(data: bytes | memoryview) -> Iterator[tuple[int, int, int, int]]:
     """Yield connection, log stamp, and begin and end of the data of each message in a chunk.
 
     Raises:

@@ -193,6 +193,77 @@ def test_ffmpeg_packets_of_ros(tmp_path: Path) -> None:
     assert [read_card(frame) for frame in part[1].frames] == list(range(10, 20))
 
 
+REORDERED = {
+    "h264": ("libx264", {"bf": "2", "x264-params": "scenecut=0:mbtree=0:b-adapt=0:b-pyramid=none"}),
+    "h265": ("libx265", {"x265-params": "bframes=3:scenecut=0:log-level=none:repeat-headers=1:open-gop=1"}),
+}
+
+
+@cache
+def reordered_packets(form: str) -> tuple[tuple[int, bytes], ...]:
+    """Encode forty cards with B-frames; return (number of the card, packet) in the order of decoding."""
+    name, options = REORDERED[form]
+    context = av.CodecContext.create(name, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt = 160, 96, "yuv420p"
+    context.time_base, context.framerate = Fraction(1, 10), Fraction(10)
+    context.gop_size, context.thread_count, context.options = EVERY, 1, options
+    packets = []
+    for k in range(FRAMES):
+        frame = av.VideoFrame.from_ndarray(draw_card(k, 160, 96), format="rgb24")
+        frame.pts = k
+        packets += context.encode(frame)
+    packets += context.encode(None)
+    numbers = [int(packet.pts or 0) for packet in packets]
+    assert numbers != sorted(numbers)
+    return tuple((number, bytes(packet)) for number, packet in zip(numbers, packets, strict=True))
+
+
+def write_reordered(path: Path, form: str, *, presented: bool) -> Path:
+    """Write packets in the order of decoding, stamped by when they are shown, or by that order."""
+    schema, made = protobuf_classes("foxglove", {"CompressedVideo": VIDEO})
+    maker = McapMaker(per_chunk=4)
+    channel = maker.add_channel("/cam", "protobuf", "foxglove.CompressedVideo", "protobuf", schema)
+    for place, (number, data) in enumerate(reordered_packets(form)):
+        time_ns = START_NS + (number if presented else place) * STEP_NS
+        at = {"seconds": time_ns // NS, "nanos": time_ns % NS}
+        message = made["CompressedVideo"](timestamp=at, data=data, format=form)
+        maker.add(channel, START_NS + (place + 3) * STEP_NS, message.SerializeToString())
+    return maker.write(path)
+
+
+@pytest.mark.parametrize("form", REORDERED)
+def test_b_frames_are_shown_when_their_headers_say(tmp_path: Path, form: str) -> None:
+    """Video in the order of decoding gives each card at its own time, whole and clip by clip."""
+    path = write_reordered(tmp_path / "video.mcap", form, presented=True)
+    recording = probed(path)
+    assert recording.incidents == ()
+    (track,) = recording.tracks
+    assert track.clock is not None
+    assert (track.clock.choice, track.period_ns, track.start_ns) == ("header", STEP_NS, START_NS)
+    assert "the order of decoding" in track.clock.reason
+    whole, told = clips(path, FRAMES * STEP_NS)
+    assert told == []
+    assert [read_card(frame) for frame in whole[0].frames] == list(range(FRAMES))
+    assert whole[0].times_ns.tolist() == [k * STEP_NS for k in range(FRAMES)]
+    for index in range(6):
+        part, told = clips(path, 7 * STEP_NS, index, 1)
+        assert told == []
+        expected = range(7 * index, min(FRAMES, 7 * index + 7))
+        assert [read_card(frame) for frame in part[index].frames] == list(expected)
+        assert part[index].times_ns.tolist() == [(k - 7 * index) * STEP_NS for k in expected]
+
+
+@pytest.mark.parametrize("form", REORDERED)
+def test_b_frames_without_times_of_showing_are_refused(tmp_path: Path, form: str) -> None:
+    """Where stamps follow the order of decoding, nobody knows when a picture is shown: it is said."""
+    recording = probed(write_reordered(tmp_path / "video.mcap", form, presented=False))
+    assert recording.tracks == ()
+    (incident,) = recording.incidents
+    assert incident.severity == "failure"
+    assert "not of showing (B-frames)" in incident.cause
+
+
 def test_a_codec_that_is_not_read_is_named(tmp_path: Path) -> None:
     """The failure says what the messages call it."""
     recording = probed(write(tmp_path / "odd.mcap", "ffv1", data=packets_of("h264")))

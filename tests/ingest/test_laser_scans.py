@@ -76,6 +76,8 @@ def test_no_beams_and_no_angles() -> None:
     assert found(ros([], 0, 0)) == {}
     with pytest.raises(CannotDecode, match="a laser scan of 2 beams has no angles"):
         scan_of(ros([1.0, 2.0], 0, 0))
+    with pytest.raises(CannotDecode, match="lacks what its type promises"):
+        scan_of(SimpleNamespace(ranges=[1.0]))
     with pytest.raises(CannotDecode, match="no angles"):
         scan_of(ros([1.0, 2.0], math.nan, 1))
 

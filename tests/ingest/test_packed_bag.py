@@ -66,6 +66,27 @@ def test_a_packed_bag_is_the_bag(
     assert rows[-1].values[-1, 0] == 199  # type: ignore[union-attr]
 
 
+def test_a_packed_bag_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened again, it is not unpacked again; other content under its name is unpacked anew."""
+    opened: list[Path] = []
+    name, plain_open = packed_bag.PACKINGS[b"\x1f\x8b"]
+
+    def counted(path: Path) -> object:
+        opened.append(path)
+        return plain_open(path)
+
+    monkeypatch.setitem(packed_bag.PACKINGS, b"\x1f\x8b", (name, counted))
+    packed = tmp_path / "a.mcap.gz"
+    packed.write_bytes(gzip.compress(made(tmp_path / "a.mcap").read_bytes()))
+    found = [probed(packed) for _ in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert len(opened) == 1
+    other = made(tmp_path / "b.mcap").read_bytes()
+    packed.write_bytes(gzip.compress(other[: len(other) // 2]))
+    assert probed(packed) != found[0]
+    assert len(opened) == 2
+
+
 def test_what_comes_before_the_damage_is_used(tmp_path: Path) -> None:
     """A packed file that was cut short gives its first messages, and a failure that says so."""
     data = made(tmp_path / "a.mcap").read_bytes()

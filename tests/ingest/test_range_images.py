@@ -45,9 +45,11 @@ def slowly(projection: Projection, points: np.ndarray) -> tuple[np.ndarray, Dept
         column = math.floor((projection.left_deg - around) / width * projection.columns)
         if width == 360:
             column %= projection.columns
-        if not (0 <= row < projection.rows and 0 <= column < projection.columns):
+        in_height = projection.bottom_deg <= up <= projection.top_deg
+        if not (in_height and projection.right_deg <= around <= projection.left_deg):
             outside += 1
             continue
+        row, column = min(row, projection.rows - 1), min(column, projection.columns - 1)
         hidden += not math.isnan(image[row, column])
         if not image[row, column] < distance:
             image[row, column] = distance
@@ -91,21 +93,32 @@ def test_the_field_of_view_is_found_and_rounded() -> None:
     rings = [at(10, up, around) for up in np.linspace(-14.9, 14.9, 16) for around in range(-180, 180, 3)]
     view.see(np.array(rings))
     found = view.projection()
-    assert (found.rows, found.columns) == (64, 512)
+    assert (found.rows, found.columns) == (64, 128)
     assert (found.bottom_deg, found.top_deg, found.right_deg, found.left_deg) == (-15, 15, -180, 180)
     assert "elevation -15 to 15 degrees" in found.rule
     assert Projection.from_json(found.to_json()) == found
 
 
 def test_a_sensor_that_looks_ahead_has_a_sector() -> None:
-    """70 by 77 degrees ahead are a sector of fewer columns; one stray point in thousands widens nothing."""
+    """70 by 77 degrees ahead are a sector; one stray point in thousands widens nothing."""
     view = FieldOfView()
     ahead = [at(10, up, around) for up in range(-38, 39) for around in range(-35, 36)]
     view.see(np.array([*ahead, at(3, 88, 179)]))
     found = view.projection()
-    assert (found.columns, found.right_deg, found.left_deg) == (128, -45, 45)
+    assert (found.right_deg, found.left_deg) == (-45, 45)
     assert (found.bottom_deg, found.top_deg) == (-40, 40)
     assert FieldOfView().projection().top_deg == 90
+
+
+@pytest.mark.parametrize(
+    ("points", "columns"), [(100, 128), (8192, 128), (8193, 256), (28_000, 512), (200_000, 1024)]
+)
+def test_a_usual_cloud_has_a_pixel_per_point(points: int, columns: int) -> None:
+    """64 rows have as many columns, a power of two from 128 to 1,024, as the points of a cloud need."""
+    view = FieldOfView()
+    for _ in range(3):
+        view.see(np.tile([[1.0, 2.0, 0.1]], (points, 1)))
+    assert view.projection().columns == columns
 
 
 def organised(points: np.ndarray, **others: Any) -> SimpleNamespace:
@@ -161,6 +174,15 @@ def test_byte_orders_types_and_foxglove_numbers() -> None:
     foxglove = SimpleNamespace(point_stride=24, fields=fields, data=points.astype("<f8").tobytes())
     for name in ("foxglove.PointCloud", "foxglove_msgs/msg/PointCloud"):
         assert points_of(foxglove, name).tolist() == points.tolist()
+
+
+def test_a_cloud_that_is_none_is_refused() -> None:
+    """What lacks the fields of its type, or names a type that there is not, says so."""
+    with pytest.raises(CannotDecode, match="lacks what its type promises"):
+        points_of(SimpleNamespace(data=b""), "foxglove.PointCloud")
+    fields = [SimpleNamespace(name=name, offset=0, type="FLOAT99") for name in "xyz"]
+    with pytest.raises(CannotDecode, match="lacks what its type promises"):
+        points_of(SimpleNamespace(point_stride=4, data=b"0000", fields=fields), "foxglove.PointCloud")
 
 
 def test_arrays_of_points() -> None:

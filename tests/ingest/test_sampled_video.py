@@ -88,8 +88,8 @@ def test_real_files_give_the_frames_of_decoding_everything(media: Path) -> None:
     saved = 0
     for path in sorted((media / "video").iterdir()):
         if path.name not in DAMAGED:
-            saved += check(path, 2 * NS, RATES[:1], 1920 * 1088)
-    assert saved > 500
+            saved += check(path, NS, RATES[:1], 1920 * 1088)
+    assert saved > 200
 
 
 def test_pictures_that_nothing_refers_to_are_passed_over(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ingest.sources.video_file import VideoFile
 from ingest.timing import NS
 
 pytestmark = pytest.mark.media
-LONGEST_NS, LONGEST_LARGE_NS = 4 * NS, 3 * NS // 2
+LONGEST_NS, LONGEST_LARGE_NS = 2 * NS, NS
 """So much of a file is decoded; of pictures of more than a megapixel less."""
 TOO_LARGE = {"8k24fps_300ms.mp4"}
 NOISE = {
@@ -107,7 +107,7 @@ def test_every_real_file_begins_and_ends_as_it_says(media: Path) -> None:
     for path in media_files(media, "video", "audio", "driving"):
         recording = probed(path)
         assert recording.incidents == () or all(one.severity == "note" for one in recording.incidents), path
-        if recording.stop_ns - recording.origin_ns > 12 * NS:
+        if recording.stop_ns - recording.origin_ns > 8 * NS:
             continue
         tracks = decodable(recording)
         with VideoFile(path) as source:
