@@ -35,6 +35,7 @@ def check_library(encoder: str, made_with: str) -> None:
     here = installed_library(encoder)
     if made_with != here:
         raise WrongSpec(
-            f"{encoder}: the stored bytes were made with {made_with!r}, this installation has {here!r} and may "
-            f"write others; install {made_with.partition(',')[0].replace(' ', '==')} to go on (reading needs nothing)"
+            f"{encoder}: the stored bytes were made with {made_with!r}, this installation has {here!r} and "
+            f"may write others; install {made_with.partition(',')[0].replace(' ', '==')} to go on "
+            "(reading needs nothing)"
         )

@@ -4,8 +4,8 @@ Per column, values are brought to [-1, 1] by their 1st and 99th percentile; a ch
 DCT along time; coefficients are multiplied by `scale` and rounded, laid out lowest frequencies first, and
 pairs that are met often become one token. Everything is whole numbers, so that every machine makes the same.
 
-Source: FAST, arXiv 2501.09747, sections 4 and 5. Ours has an escape for whatever lies out of range, keeps what
-is invalid invalid, and raises where tokens can't be read.
+Source: FAST, arXiv 2501.09747, sections 4 and 5. Ours has an escape for whatever lies out of range, keeps
+what is invalid invalid, and raises where tokens can't be read.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ class Fast:
         codes, edges = tokens.data.cpu().numpy().astype(np.int64), tokens.offsets.tolist()
         if len(codes) and (codes.min() < 0 or codes.max() >= len(self._meanings)):
             raise WrongInput(
-                f"fast-1024 has codes from 0 to below {len(self._meanings)}, got {codes.min()} to {codes.max()}"
+                f"fast-1024 has codes from 0 to below {len(self._meanings)}, "
+                f"got {codes.min()} to {codes.max()}"
             )
         out = np.empty((len(edges) - 1, self._rows, len(self._columns)), np.float32)
         for step, chunk in enumerate(out):
@@ -193,7 +194,7 @@ def _basis(rows: int) -> np.ndarray:
     n, k = np.arange(rows)[None, :], np.arange(rows)[:, None]
     # Whole numbers of 1/4N turns are reduced first, so that the cosine's argument is small and precise.
     turns = (2 * n + 1) * k % (4 * rows)
-    basis = np.sqrt(2 / rows) * np.cos(turns * (2 * np.pi / (4 * rows)))
+    basis: np.ndarray = np.sqrt(2 / rows) * np.cos(turns * (2 * np.pi / (4 * rows)))
     basis[0] = np.sqrt(1 / rows)
     return basis
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from encoders.encoder import check_codes, check_launch
 from encoders.errors import WrongSetting
+from encoders.precision import full_precision
 from encoders.sound_network import HOP, RATE, SoundNetwork, shape_from
 from encoders.spec import InputSpec, TokenSpec
 from encoders.tokens import TokenArray
@@ -83,17 +83,17 @@ class FifthAudio:
         samples = batch[:, 0]
         outside = torch.isnan(samples) | (samples.abs() > 1)
         samples = samples.nan_to_num(0.0).clamp(-1, 1)
-        with torch.inference_mode(), _full_precision(self.device):
-            parts = samples.split(1) if self.device.type == "cpu" else (samples,)
+        with full_precision(self.device):
+            parts = torch.split(samples, 1) if self.device.type == "cpu" else (samples,)
             codes = torch.cat([self._codes(part) for part in parts])
         return TokenArray(codes.to(torch.uint16), saturated=outside[:, -CHUNK:].sum(1))
 
     def reconstruct(self, tokens: TokenArray) -> Tensor:
-        """Turn codes [B, n * 50, K] into samples [B, 1, n * 24000] in [-1, 1], n chunks from a clip's start."""
+        """Turn codes [B, n * 50, K], n chunks from a clip's start, into samples [B, 1, n * 24000]."""
         check_codes(self, tokens)
         codes = tokens.data.to(self.device).to(torch.int64)
-        with torch.inference_mode(), _full_precision(self.device):
-            rows = [self._network.samples(self._network.means(row)) for row in codes.split(1)]
+        with full_precision(self.device):
+            rows = [self._network.samples(self._network.means(row)) for row in torch.split(codes, 1)]
         samples = torch.cat([codes.new_zeros((0, codes.shape[1] * HOP), dtype=torch.float32), *rows])
         return samples.clamp(-1, 1).unsqueeze(1).clone()
 
@@ -113,15 +113,3 @@ def _network(weights: Weights, device: torch.device) -> SoundNetwork:
     network = SoundNetwork(shape_from(json.loads(weights.about["shape"])))
     network.load_state_dict({name: value.to(torch.float32) for name, value in weights.tensors.items()})
     return network.to(device).eval().requires_grad_(False)
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Keep what a program around us may have set, autocast and TF32, away from the codes."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)

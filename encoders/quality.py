@@ -46,8 +46,8 @@ class Quality:
     figures: dict[str, float] = field(default_factory=dict)
     """Pictures: `psnr_db` (mean over frames), `global_psnr_db` (of the mean squared error),
     `bits_per_pixel`. Depth: `mean_relative_error`, `largest_relative_error`, `bits_per_pixel`. Sound:
-    `snr_db`, `segmental_snr_db`. Signals: `rmse.0` … in each column's unit, and `normalised_rmse`, the root
-    of the mean over columns of squared error by variance."""
+    `snr_db`, `segmental_snr_db`. Signals: `rmse.0` and `largest_error.0` … in each column's
+    unit, and `normalised_rmse`, the root of the mean over columns of squared error by variance."""
 
     @property
     def bits_per_second(self) -> float:
@@ -179,6 +179,7 @@ class _Signal:
         self._count, self._sum, self._squares, self._errors = (
             torch.zeros(spec.input.channels, dtype=torch.float64) for _ in range(4)
         )
+        self._largest = torch.zeros(spec.input.channels, dtype=torch.float64)
 
     def add(self, clip: Tensor, back: Tensor) -> None:
         valid = torch.isfinite(clip) & torch.isfinite(back)
@@ -188,6 +189,8 @@ class _Signal:
         self._sum += values.sum(0)
         self._squares += values.square().sum(0)
         self._errors += errors.square().sum(0)
+        if len(errors):
+            self._largest = torch.maximum(self._largest, errors.abs().amax(0))
 
     def figures(self, bits: float) -> dict[str, float]:
         seen = self._count > 0
@@ -196,6 +199,11 @@ class _Signal:
         variances = (self._squares / count - (self._sum / count).square()).clamp(min=0)
         figures = {
             f"rmse.{column}": float(errors[column].sqrt()) for column in range(len(errors)) if seen[column]
+        }
+        figures |= {
+            f"largest_error.{column}": float(self._largest[column])
+            for column in range(len(errors))
+            if seen[column]
         }
         varied = seen & (variances > 0)
         if bool(varied.any()):

@@ -198,7 +198,7 @@ class SoundNetwork(nn.Module):
 
 def overlap(frames: Tensor) -> Tensor:
     """Add frames [B, F, WINDOW], each half a hop after the one before: [B, (F - 1) * HOP / 2 + WINDOW]."""
-    parts = frames.unflatten(-1, (-1, HOP // FRAMES_PER_STEP))
+    parts = frames.reshape(*frames.shape[:2], -1, HOP // FRAMES_PER_STEP)
     count = parts.shape[2]
     out = functional.pad(parts[:, :, 0], (0, 0, 0, count - 1))
     for place in range(1, count):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingest.cli_datasets import export, reshard
+from ingest.cli_datasets import add, export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 from ingest.cli_models import evaluate, train
 from ingest.decoders.backends import DECODERS
@@ -487,6 +487,7 @@ def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else table(found))
 
 
+main.add_command(add)
 main.add_command(reshard)
 main.add_command(export)
 main.add_command(train)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ingest.cli_errors import speaks
+from ingest.cli_errors import FAILED, fail, speaks
 
 quiet_option = click.option("--quiet", is_flag=True, help="Say nothing on the way.")
 
@@ -66,6 +66,51 @@ def reshard(paths: tuple[str, ...], quiet: bool, **options: Any) -> None:
 
 def _with_samples(info: dict[str, Any]) -> int:
     return sum(entry["samples"] > 0 for entry in info["per_recording"])
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--video", default="", metavar="NAME", help="Frame encoder to add (see: fifth encoders).")
+@click.option("--depth", default="", metavar="NAME", help="Depth encoder to add.")
+@click.option("--audio", default="", metavar="NAME", help="Sound encoder to add.")
+@click.option("--signals", default="", metavar="NAME", help="Signal encoder to add.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@speaks
+def add(paths: tuple[Path, ...], workers: int | None, device: str, quiet: bool, **encoders: str) -> None:
+    """Encode the recordings of a finished DATASET (the last of PATHS) with one more encoder.
+
+    Nothing in DATASET changes: what is made lies in DATASET/added/SLUG, a dataset of its own with the same
+    keys, and every command and reader of Fifth joins the two. The INPUTs before it hold the recordings, which
+    are found by their content. Safe to run again, also after the dataset has grown.
+
+    \b
+    fifth add videos/ dataset/ --video hf:google/siglip2-base-patch16-256
+    fifth add bags/ dataset/ --signals mulaw-1024
+    """
+    from ingest.adding import Addition, add_encoder
+    from ingest.cli_progress import Display
+    from ingest.cli_tables import run_line
+    from ingest.errors import WrongUse
+
+    media = {"video": "pictures", "depth": "depth", "audio": "sound", "signals": "signal"}
+    asked = [Addition(media[option], name) for option, name in encoders.items() if name]
+    if len(asked) != 1:
+        raise WrongUse("add takes one of --video, --depth, --audio and --signals")
+    if len(paths) < 2:
+        raise WrongUse("add takes at least one INPUT and the DATASET to add to")
+    display = Display(quiet)
+    try:
+        run, folder = add_encoder(
+            paths[:-1], paths[-1], asked[0], workers=workers, device=device, listener=display
+        )
+    finally:
+        display.close()
+    click.echo(f"{folder}: {run_line(run)}")
+    if run.unfinished:
+        listed = "\n  ".join(run.unfinished[:10])
+        fail(f"{len(run.unfinished)} tasks are not done:\n  {listed}\nRun the same command again.", FAILED)
 
 
 @click.group()

@@ -29,6 +29,7 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
         rows = [(track, short_count(count)) for track, count in sorted(info["tokens"].items()) if count]
         lines.append(_indented(text_table(("track", "tokens"), _cut(rows, ("and more", "")))))
     lines += _features(info["layouts"])
+    lines += [_addition(entry) for entry in info.get("added", ())]
     lines += _listed("failures", info["failures"])
     lines += _listed("notes", info["notes"])
     if info["shards"]:
@@ -39,6 +40,13 @@ def info_table(info: Mapping[str, Any], name: str) -> str:
         passed = ", ".join(f"{count} ({reason})" for reason, count in sorted(info["passed_over"].items()))
         lines.append(f"  passed over: {passed}")
     return "\n".join(lines)
+
+
+def _addition(entry: Mapping[str, Any]) -> str:
+    """Return one line about an addition."""
+    tracks = sorted({track["name"] for layout in entry["layouts"] for track in layout["tracks"]})
+    what = f"{', '.join(tracks)}; {sum(entry['tokens'].values())} tokens, {entry['bytes'] / 1e6:.1f} MB"
+    return f"  added/{entry['name']}: {what}" + ("" if entry["joined"] else f"; {entry['why_not']}")
 
 
 def _features(layouts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -167,6 +175,6 @@ def quality_table(found: Mapping[str, Any]) -> str:
 def _figures(figures: Mapping[str, float]) -> str:
     """Return the summary figures, then the three columns with the largest error, in their own units."""
     columns = {name: value for name, value in figures.items() if name.startswith("rmse.")}
-    shown = [name for name in figures if name not in columns]
+    shown = [name for name in figures if "." not in name]
     worst = sorted(columns, key=lambda name: -columns[name])[:3]
     return ", ".join(f"{name} {figures[name]:.4g}" for name in [*shown, *worst])

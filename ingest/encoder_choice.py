@@ -89,7 +89,9 @@ def _value(text: str) -> Any:
     return float(text) if re.fullmatch(r"-?\d*\.\d+", text) else text
 
 
-def resolve_choices(text: str, medium: str, device: str, usual_size: int) -> list[dict[str, Any]]:
+def resolve_choices(
+    text: str, medium: str, device: str, usual_size: int, further: bool = False
+) -> list[dict[str, Any]]:
     """Load the encoders that are asked for, and return what the configuration stores of each.
 
     Args:
@@ -97,6 +99,7 @@ def resolve_choices(text: str, medium: str, device: str, usual_size: int) -> lis
         medium: of the tracks.
         device: where they shall work.
         usual_size: edge of pictures for encoders that take any.
+        further: whether there is a first one already, so that all of these have slugs.
 
     Returns:
         Per encoder `slug` ("" for the first), `rate` ("" for the medium's) and `spec`.
@@ -116,7 +119,7 @@ def resolve_choices(text: str, medium: str, device: str, usual_size: int) -> lis
             raise WrongUse(f"--audio {choice.name}: its rate is {spec.input.rate} Hz and can't be chosen")
         taken = {entry["slug"] for entry in found}
         rate = "" if choice.rate is None else f"{choice.rate.numerator}/{choice.rate.denominator}"
-        slug = _slug(choice, spec, taken) if found else ""
+        slug = _slug(choice, spec, taken) if found or further else ""
         found.append({"slug": slug, "rate": rate, "spec": spec.to_json()})
     return found
 

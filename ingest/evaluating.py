@@ -10,7 +10,11 @@ from typing import Any
 from encoders import medium_of
 from ingest.errors import WrongUse
 
-JUDGES = {"pictures": ("ingest.evaluating_pictures", "evaluate_pictures", "pictures_table")}
+JUDGES = {
+    "pictures": ("ingest.evaluating_pictures", "evaluate_pictures", "pictures_table"),
+    "sound": ("ingest.evaluating_sound", "evaluate_sound", "sound_table"),
+    "signal": ("ingest.evaluating_signals", "evaluate_signals", "signals_table"),
+}
 """Per medium the module, what measures, and what makes a table of it."""
 
 
@@ -36,10 +40,18 @@ def evaluate_encoders(data: Path, names: Sequence[str] = (), picture: Path | Non
             raise WrongUse(f"{name} takes {medium}, which is not judged (only: {', '.join(JUDGES)})")
         wanted.setdefault(medium, []).append(name)
     found: dict[str, Any] = {}
+    lacking: list[str] = []
     for medium, chosen in wanted.items():
         module, judge, _ = JUDGES[medium]
         more = {"picture": picture} if medium == "pictures" else {}
-        found[medium] = getattr(import_module(module), judge)(data, chosen, **more)
+        try:
+            found[medium] = getattr(import_module(module), judge)(data, chosen, **more)
+        except WrongUse as error:
+            if names:
+                raise
+            lacking.append(str(error))
+    if not found:
+        raise WrongUse("; ".join(lacking))
     return found
 
 

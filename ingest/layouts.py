@@ -66,7 +66,9 @@ def select(recording: Recording, configuration: Configuration) -> Selection:
 
 
 def _has_encoder(track: Track, configuration: Configuration) -> bool:
-    return track.medium == "text" or bool(configuration.encoders_of(track.medium))
+    if track.medium == "text":
+        return "adds_to" not in configuration.data  # what is added to a dataset is no second copy of its text
+    return bool(configuration.encoders_of(track.medium))
 
 
 def _for_each_encoder(wish: Wish, configuration: Configuration, taken: set[str]) -> list[Wish]:
@@ -76,13 +78,13 @@ def _for_each_encoder(wish: Wish, configuration: Configuration, taken: set[str])
     wishes = []
     for number, entry in enumerate(configuration.encoders_of(wish.track.medium)):
         takes = entry["spec"]["input"]
-        name = name_for(wish.name, entry["slug"], taken) if number else wish.name
+        name = name_for(wish.name, entry["slug"], taken)
         taken.add(name)
         wishes.append(
             replace(
                 wish,
                 name=name,
-                of=wish.name if number else "",
+                of=wish.name if entry["slug"] else "",
                 encoder=number,
                 size=takes["size"][0] if wish.track.medium == "pictures" else 0,
                 sample_rate=int(Fraction(takes["rate"])) if takes["rate"] else 0,

@@ -131,12 +131,15 @@ def _measured(
     """Measure one encoder; what must be fitted is fitted to the same clips, as for a dataset of them."""
     fitted = encoder.fit([clip.numpy() for clip in clips]) if encoder.spec.needs_fit else encoder
     quality = measure(fitted, clips, rate)
-    figures = {
-        f"rmse.{columns[int(name[5:])]}" if name.startswith("rmse.") else name: value
-        for name, value in quality.figures.items()
-    }
+    figures = {_named(name, columns): value for name, value in quality.figures.items()}
     rates = {"track": track, "bits_per_second": quality.bits_per_second}
     return {**quality.to_json(), **rates, "figures": figures}
+
+
+def _named(figure: str, columns: tuple[str, ...]) -> str:
+    """Return `rmse.x` for `rmse.0`."""
+    what, _, column = figure.partition(".")
+    return f"{what}.{columns[int(column)]}" if column else figure
 
 
 Clips = list[tuple[str, list[torch.Tensor], Fraction, tuple[str, ...]]]

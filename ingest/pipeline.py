@@ -29,7 +29,7 @@ from ingest.engine.watch import Limits, default_memory_bytes
 from ingest.errors import IngestError, WrongUse
 from ingest.planning import Line, Planning, PlanState
 from ingest.quarantine import culprits, quarantine_lines, reason
-from shards import DatasetFolder
+from shards import Dataset, DatasetFolder
 
 VERSIONED = ("av", "numpy", "opencv-python-headless", "rosbags", "torch")
 OF_MODELS = ("diffusers", "transformers")
@@ -233,7 +233,7 @@ def _plan(
     first = next(lines, None)
     run.unfinished = planning.unfinished
     if first is not None:
-        head = _head(folder, configuration)
+        head = plan_head(folder, configuration)
         try:
             folder.write_plan_part(_until_failure(itertools.chain([head, first], lines), choice.strict))
         except _StrictStop as stop:
@@ -245,7 +245,7 @@ def _plan(
     return found
 
 
-def _head(folder: DatasetFolder, configuration: Configuration) -> Line:
+def plan_head(folder: DatasetFolder, configuration: Configuration) -> Line:
     """Return the first line of the next plan part."""
     return {
         "kind": "part",
@@ -304,6 +304,46 @@ class _Doing:
     choice: Choice
     engine: Engine
     processes: EncoderProcesses
+    adds_to: Dataset | None = None
+    """The dataset that this adds to; then `found` is by content id, and no recording is set apart."""
+
+
+def run_addition(
+    folder: DatasetFolder,
+    base: Dataset,
+    configuration: Configuration,
+    device: str,
+    found: Mapping[str, Candidate],
+    workers: int,
+    listener: Listener,
+) -> Run:
+    """Run the tasks of an addition (`ingest.adding`) that are not done yet.
+
+    Args:
+        folder: the addition's, locked, with its plan.
+        base: the dataset that it adds to.
+        configuration: the addition's.
+        device: where the encoder works.
+        found: content id to where the recording is now.
+        workers: processes; 0: in this process.
+        listener: hears how it goes.
+    """
+    begun, run = time.monotonic(), Run()
+
+    def heard(report: Mapping[str, Any]) -> None:
+        run.media_ns += report["media_ns"]
+        listener.progressed(report["media_ns"], report["clips"])
+
+    try:
+        with (
+            Engine(workers, heard, Limits(STALL_SECONDS, default_memory_bytes(workers))) as engine,
+            EncoderProcesses(devices_for("auto", device, configuration), workers) as processes,
+        ):
+            doing = _Doing(folder, configuration, device, found, Choice(), engine, processes, base)
+            _run_tasks(doing, listener, run)
+    finally:
+        _finish(folder, run, workers, begun)
+    return run
 
 
 def _run_tasks(doing: _Doing, listener: Listener, run: Run) -> None:
@@ -316,6 +356,10 @@ def _run_tasks(doing: _Doing, listener: Listener, run: Run) -> None:
     listener.planned(len(pending), sum(lengths.values()), sum(lengths[number] for number in done))
     while pending:
         ended = _run_pending(doing, state, pending, listener, run)
+        if doing.adds_to:  # what was good enough for the dataset is not set apart here
+            for outcome in ended:
+                _not_done(folder, outcome, listener, run)
+            return
         if not ended or run.stopped_by:
             return
         state, pending = _without_culprits(doing, state, ended, listener, run)
@@ -383,7 +427,7 @@ def _without_culprits(
         lines += new
     if not lines:
         return state, {}
-    doing.folder.write_plan_part([_head(doing.folder, doing.configuration), *lines])
+    doing.folder.write_plan_part([plan_head(doing.folder, doing.configuration), *lines])
     state = PlanState.of(doing.folder.read_plan())
     return state, {number: task for number, task in state.tasks.items() if number >= first}
 
@@ -409,11 +453,8 @@ class _Jobs:
         """Yield the jobs of these tasks; those whose recordings are not here are unfinished."""
         info = self._info({entry["id"] for number in numbers for entry in self.pending[number]["clips"]})
         layouts = {layout["name"]: layout for layout in self.state.layouts.values()}
-        by_id = {
-            self.state.names[name]: where
-            for name, where in self.doing.found.items()
-            if name in self.state.names
-        }
+        base = self.doing.adds_to
+        by_id = self.doing.found if base else self._by_id()
         at_once = min(self.doing.engine.jobs_at_once, max(1, len(numbers)))
         threads = max(1, (os.cpu_count() or 1) // at_once)
         for number in numbers:
@@ -434,9 +475,14 @@ class _Jobs:
                     "device": self.doing.device,
                     "threads": threads,
                     **self.doing.processes.for_task(number),
+                    "adds_to": _shard_beside(base, number) if base else {},
                     "entries": [self._entry(entry, by_id[entry["id"]], info) for entry in task["clips"]],
                 },
             )
+
+    def _by_id(self) -> dict[str, Candidate]:
+        names = self.state.names
+        return {names[name]: where for name, where in self.doing.found.items() if name in names}
 
     def _entry(self, entry: Line, where: Candidate, info: Mapping[str, Line]) -> Line:
         return {
@@ -457,6 +503,12 @@ class _Jobs:
             for line in self.doing.folder.read_plan()
             if line["kind"] == "recording" and line["id"] in ids and line["info"]
         }
+
+
+def _shard_beside(base: Dataset, task: int) -> dict[str, str]:
+    """Return where a task finds the shard of the dataset that it adds to."""
+    line = next(line for line in base.shard_lines() if line["task"] == task)
+    return {"dataset": str(base.path), "shard": line["name"], "layout": line["layout"]}
 
 
 def _names(outcome: Outcome) -> str:

@@ -31,7 +31,7 @@ from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
 from ingest.sampling.clip import ClipMedia, DepthClip, PictureClip, SignalClip, SoundClip, TextClip, Window
 from ingest.sampling.frames import is_range_image
-from shards import DatasetFolder, ShardWriter, recording_number, sample_key, shard_name
+from shards import DatasetFolder, ShardWriter, open_dataset, recording_number, sample_key, shard_name
 
 Tag = tuple[str, int, str]
 """Content id, clip number, track name: which clip's track an encoder is working on."""
@@ -96,6 +96,8 @@ class _Task:
             for track in self.layout["tracks"]
             if track["spec"]
         }
+        self.wanted = _samples_of(argument["adds_to"]) if argument.get("adds_to") else None
+        """The samples that the dataset has which this adds to; None: all clips with content."""
         self.queue: deque[_Clip] = deque()
         self.clips: dict[tuple[str, int], _Clip] = {}
         self.samples: dict[str, int] = {}
@@ -124,6 +126,11 @@ class _Task:
                 self._place(done, tokens)
         self._write_complete(writer)
         assert not self.queue, "every clip has all its tracks by now"
+        if self.wanted:
+            raise IngestError(
+                f"{len(self.wanted)} samples of the dataset are no clips of these recordings any more: was "
+                "it made by another version?"
+            )
         self._tell(0, 0, now=True)
 
     def _read(self, entry: Entry, met: list[Incident]) -> Iterator[tuple[Tag, ClipMedia]]:
@@ -196,11 +203,20 @@ class _Task:
             clip = self.queue.popleft()
             del self.clips[clip.entry.content, clip.window.index]
             self._tell(clip.window.length_ns, 1)
-            if not clip.has_content:
+            if not (clip.has_content if self.wanted is None else self._is_wanted(clip)):
                 self.without_content += 1
                 continue
             if writer is not None:
                 self._write(writer, clip)
+
+    def _is_wanted(self, clip: _Clip) -> bool:
+        """Tell whether the dataset that this adds to has the clip as its next sample."""
+        assert self.wanted is not None
+        sample = (recording_number(clip.entry.content), clip.window.start_ns)
+        if not self.wanted or self.wanted[0] != sample:
+            return False
+        self.wanted.popleft()
+        return True
 
     def _write(self, writer: ShardWriter, clip: _Clip) -> None:
         entry, window = clip.entry, clip.window
@@ -333,6 +349,12 @@ def has_content(media: ClipMedia, track: Track) -> bool:
 def _one_line(text: str) -> str:
     r"""Return a cue as one line, its line breaks as `\n`, its backslashes as `\\`."""
     return text.replace("\\", "\\\\").replace("\r\n", "\n").replace("\n", "\\n")
+
+
+def _samples_of(place: Mapping[str, str]) -> deque[tuple[int, int]]:
+    """Return recording and start of each sample of a shard, in its order."""
+    rows = open_dataset(place["dataset"], joined=False).shard(place["shard"], place["layout"]).rows
+    return deque(zip(rows["recording"].tolist(), rows["start_ns"].tolist(), strict=True))
 
 
 def _way_to(track: Mapping[str, Any], device: str, link: EncoderLink | None) -> Encoder | Launches:

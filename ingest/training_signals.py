@@ -72,7 +72,8 @@ def train_signals(
     for track in tracks:
         figures = track["score"]
         says(
-            f"{track['track']}: {len(track['columns'])} columns, {figures['bits_per_value']:.2f} bits a value, "
+            f"{track['track']}: {len(track['columns'])} columns, "
+            f"{figures['bits_per_value']:.2f} bits a value, "
             f"normalised RMSE {figures.get('normalised_rmse', 0.0):.5f} "
             f"({'held out' if figures['held_out'] else 'on what it was fitted to'})"
         )

@@ -95,9 +95,8 @@ def train_audio(
     scored = read_sound(held_out, RATE, says) if held_out else {}
     if not recordings:
         raise WrongUse(f"{data}: no sound to train on")
-    says(
-        f"{sum(len(sound) for sound in recordings.values()) / RATE:.0f} s of sound in {len(recordings)} tracks"
-    )
+    seconds = sum(len(sound) for sound in recordings.values()) / RATE
+    says(f"{seconds:.0f} s of sound in {len(recordings)} tracks")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums are then made in one order, whatever the machine has
     try:

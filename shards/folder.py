@@ -28,7 +28,7 @@ from shards.errors import CannotCreate, DamagedDataset, DatasetLocked, NotADatas
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
 MANIFEST = "fifth.json"
-_OURS = {*FOLDERS, MANIFEST, f"{MANIFEST}.sha256", "README.md", "run.jsonl", ".lock"}
+_OURS = {*FOLDERS, "added", MANIFEST, f"{MANIFEST}.sha256", "README.md", "run.jsonl", ".lock"}
 _CANNOT_WRITE_HERE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _PART = re.compile(r"(\d{6,})\.jsonl")
 _RECORD = re.compile(r"(\d{6,})\.json")

@@ -13,6 +13,7 @@ from typing import Any
 
 from shards.canonical_json import read_json_lines
 from shards.folder import FORMAT, DatasetFolder
+from shards.joined import addition_folders, additions_of
 from shards.ledger import Ledger
 from shards.manifest import file_facts, hash_fits, layout_entry, read_manifest, totals_of
 
@@ -27,7 +28,7 @@ def dataset_info(path: Path | str) -> Json:
         `samples`, `seconds`, `bytes`, `tokens` (per track); `layouts` (name, samples, shards, seconds,
         bytes, tokens, tracks); `shards` (name, layout, samples, bytes, sha256, first_key); `per_recording`
         (recording, id, samples, seconds, status, layout …); `failures` and `notes` (recording, track,
-        start_ns, stop_ns, cause); `passed_over`; `counts` (by status, by cause, and the records').
+        start_ns, stop_ns, cause); `passed_over`; `counts` (by status, by cause, and the records'); `added`.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -38,9 +39,23 @@ def dataset_info(path: Path | str) -> Json:
     folder.check()
     manifest = _fitting_manifest(folder)
     if manifest is not None:
-        return _from_tables(folder, manifest)
+        return _from_tables(folder, manifest) | {"added": _added(folder.path, manifest)}
     with Ledger(folder) as ledger:
-        return _from_ledger(ledger)
+        return _from_ledger(ledger) | {"added": []}
+
+
+def _added(path: Path, manifest: Json) -> list[Json]:
+    """Describe what `fifth add` added: `name`, `joined`, `why_not`, and its `tokens`, `bytes`, `layouts` …"""
+    additions, problems = additions_of(path, manifest)
+    why_not = {problem.file.partition("/")[2]: problem.what for problem in problems}
+    joined = {addition.name for addition in additions}
+    added = []
+    for folder in addition_folders(path):
+        own = dataset_info(folder)
+        kept = {key: own[key] for key in ("tokens", "bytes", "layouts", "samples", "failures")}
+        name = folder.name
+        added.append({"name": name, "joined": name in joined, "why_not": why_not.get(name, ""), **kept})
+    return added
 
 
 def _fitting_manifest(folder: DatasetFolder) -> Json | None:

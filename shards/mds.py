@@ -56,7 +56,7 @@ def export_mds(dataset: Path | str, out: Path | str, shard_mb: int = 64) -> dict
     """
     if not 1 <= shard_mb <= _LARGEST_MB:
         raise CannotCreate(f"an MDS shard has from 1 to {_LARGEST_MB} MiB, got {shard_mb}")
-    source = open_dataset(dataset)
+    source = open_dataset(dataset, joined=False)
     layouts = [entry for entry in source.manifest["layouts"] if entry["samples"]]
     folders = {entry["name"]: Path(out) / entry["name"] for entry in layouts}
     for folder in folders.values():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -22,11 +22,13 @@ import numpy.typing as npt
 from shards.canonical_json import read_json_lines
 from shards.dataset_files import Files, LocalFiles, files_of
 from shards.errors import DamagedDataset, UnknownName
-from shards.folder import MANIFEST
+from shards.folder import MANIFEST, shard_name
+from shards.joined import Addition, additions_of, joined_layout
 from shards.keys import parse_key
 from shards.layout import Layout
 from shards.manifest import file_facts, read_manifest
 from shards.npy import npy_view
+from shards.problem import Problem
 from shards.remote.options import RemoteOptions
 from shards.tar import BLOCK_BYTES, NAME_BYTES
 
@@ -36,12 +38,20 @@ _SHARDS_KEPT_OPEN = 16
 
 
 class Sample:
-    """One sample. Members are decoded when they are first asked for."""
+    """One sample. Members are decoded when they are first asked for.
 
-    def __init__(self, layout: Layout, row: Any, tar: memoryview) -> None:
+    Args:
+        layout: of its shard.
+        row: its own there.
+        tar: the shard's.
+        added: the same sample in additions to the dataset (`shards.joined`).
+    """
+
+    def __init__(self, layout: Layout, row: Any, tar: memoryview, added: Sequence[Sample] = ()) -> None:
         self._layout = layout
         self._row = row
         self._tar = tar
+        self._added = added
 
     @cached_property
     def key(self) -> str:
@@ -68,24 +78,29 @@ class Sample:
     @cached_property
     def tokens(self) -> dict[str, int]:
         """Number of codes per track."""
-        return {track: int(self._row[f"{track}:tokens"]) for track in self._layout.tracks}
+        tokens = {track: int(self._row[f"{track}:tokens"]) for track in self._layout.tracks}
+        return tokens | {track: count for more in self._added for track, count in more.tokens.items()}
 
     @cached_property
     def valid(self) -> dict[str, int]:
         """Valid length per track, before padding."""
-        return {track: int(self._row[f"{track}:valid"]) for track in self._layout.tracks}
+        valid = {track: int(self._row[f"{track}:valid"]) for track in self._layout.tracks}
+        return valid | {track: count for more in self._added for track, count in more.valid.items()}
 
     @cached_property
     def provenance(self) -> Json:
         """Recording, content id, start and stop, and what is known per track."""
         value: Json = json.loads(self._bytes("json"))
+        for more in self._added:
+            value["tracks"] = value["tracks"] | more.provenance["tracks"]
         return value
 
     @cached_property
     def arrays(self) -> dict[str, Array]:
         """Read-only views of the arrays, by member name without `.npy`."""
         members = [member for member in self._layout.members if member.kind == "array"]
-        return {member.field: npy_view(self._tar, *self._span(member.name)) for member in members}
+        arrays = {member.field: npy_view(self._tar, *self._span(member.name)) for member in members}
+        return arrays | {name: array for more in self._added for name, array in more.arrays.items()}
 
     @cached_property
     def text(self) -> dict[str, str]:
@@ -100,6 +115,8 @@ class Sample:
 
     def raw(self, member: str) -> bytes:
         """Return a member's bytes as they stand in the tar, by its full name."""
+        if self._layout.index_of(member) is None:
+            return next(m.raw(member) for m in self._added if m._layout.index_of(member) is not None)
         return self._bytes(member)
 
     def _span(self, member: str) -> tuple[int, int]:
@@ -117,10 +134,11 @@ class Sample:
 class Shard:
     """One shard, mapped into memory when it is first read."""
 
-    def __init__(self, files: Files, name: str, layout: Layout) -> None:
+    def __init__(self, files: Files, name: str, layout: Layout, added: Sequence[Shard] = ()) -> None:
         self.name = name
         self.layout = layout
         self._files = files
+        self._added = added
 
     @property
     def path(self) -> Path:
@@ -150,7 +168,8 @@ class Shard:
 
     def sample(self, index: int) -> Sample:
         """Return the sample of this number in the shard; negative numbers count from the end."""
-        return Sample(self.layout, self.rows[index], self._tar)
+        added = [shard.sample(index) for shard in self._added]
+        return Sample(self.layout, self.rows[index], self._tar, added)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.sample(index) for index in range(len(self)))
@@ -159,12 +178,13 @@ class Shard:
 class Dataset:
     """A finished dataset, opened for reading."""
 
-    def __init__(self, path: Path | str, remote: RemoteOptions | None = None) -> None:
+    def __init__(self, path: Path | str, remote: RemoteOptions | None = None, joined: bool = True) -> None:
         """Read the manifest, and check that the table of shards is the one it names.
 
         Args:
             path: a folder, or an address for fsspec: `https://…`, `s3://…`, `gs://…`, `hf://…`.
             remote: how an address is read.
+            joined: with what `fifth add` added to it (of a local folder; `shards.joined`).
 
         Raises:
             FileNotFoundError: no such folder.
@@ -179,7 +199,7 @@ class Dataset:
             for name in (MANIFEST, f"{MANIFEST}.sha256"):
                 self.files.path(name)
         self.manifest: Json = read_manifest(self.path)
-        self.layouts: Mapping[str, Layout] = {
+        self._own: Mapping[str, Layout] = {
             layout["name"]: Layout.from_json(layout) for layout in self.manifest["layouts"]
         }
         facts = file_facts(self.table("shards"))
@@ -188,6 +208,16 @@ class Dataset:
                 f"{self.table('shards')}: not the table that the manifest names; "
                 "run the command that made the dataset again"
             )
+        self.additions: list[Addition] = []
+        """What was added to it, and is joined to its samples."""
+        self.not_joined: list[Problem] = []
+        """Additions that can't be joined, and why."""
+        if joined and isinstance(self.files, LocalFiles):
+            self.additions, self.not_joined = additions_of(self.path, self.manifest)
+        self.layouts: Mapping[str, Layout] = {
+            name: joined_layout(layout, [a.layouts[name] for a in self.additions if name in a.layouts])
+            for name, layout in self._own.items()
+        }
         self._shard = lru_cache(_SHARDS_KEPT_OPEN)(self.shard)
 
     def shards(self, layout: str | None = None) -> Iterator[Shard]:
@@ -212,7 +242,23 @@ class Dataset:
         Raises:
             UnknownName: there is no such layout.
         """
-        return Shard(self.files, name, self._layout(layout))
+        self._layout(layout)
+        added = [Shard(LocalFiles(path), beside, of) for path, beside, of in self.beside(name, layout)]
+        return Shard(self.files, name, self._own[layout], added)
+
+    def beside(self, name: str, layout: str) -> list[tuple[Path, str, Layout]]:
+        """Return where the shards lie that additions have beside one: folder, name and layout of each."""
+        task = int(name.rpartition("-")[2])
+        return [
+            (addition.path, shard_name(addition.layouts[layout].name, task), addition.layouts[layout])
+            for addition in self.additions
+            if layout in addition.layouts
+        ]
+
+    def own_layout(self, name: str) -> Layout:
+        """Return a layout without what additions have."""
+        self._layout(name)
+        return self._own[name]
 
     def samples(self, layout: str | None = None) -> Iterator[Sample]:
         """Yield the samples, all or of one layout, in the order in which they were written."""
@@ -281,6 +327,6 @@ class Dataset:
                 at = table.find(wanted, table.tell())
 
 
-def open_dataset(path: Path | str, remote: RemoteOptions | None = None) -> Dataset:
+def open_dataset(path: Path | str, remote: RemoteOptions | None = None, joined: bool = True) -> Dataset:
     """Open a finished dataset for reading, by its folder or address. Raises what `Dataset` raises."""
-    return Dataset(path, remote)
+    return Dataset(path, remote, joined)

@@ -114,7 +114,7 @@ def reshard(
         FileNotFoundError, NotADataset: there is no finished dataset.
     """
     reshaping, say = reshaping or Reshaping(), report or (lambda line: None)
-    job = _Job([open_dataset(path, remote) for path in datasets], reshaping, say)
+    job = _Job([open_dataset(path, remote, joined=False) for path in datasets], reshaping, say)
     folders = {name: DatasetFolder(Path(out) / name) for name in reshaping.split or {"": 1.0}}
     for folder in folders.values():
         job.check_free(folder)

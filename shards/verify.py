@@ -5,6 +5,7 @@
     shards/         sizes, hashes, and a walk of each tar against its index, rows, layout and record
     samples         members and types as in the layout, codes below their codebook sizes, times that don't
                     run back, provenance equal to the row, keys unique in the dataset
+    added/          each addition in the same way, and its rows against the dataset's
 
 Each shard is read once. Memory does not grow with the samples; of each recording it holds 16 bytes.
 """
@@ -24,7 +25,8 @@ from shards.atomic import is_temporary
 from shards.canonical_json import json_line, read_json, read_json_lines
 from shards.energon import info_json
 from shards.errors import DamagedDataset, WrongLayout
-from shards.folder import FOLDERS, FORMAT, MANIFEST, DatasetFolder
+from shards.folder import FOLDERS, FORMAT, MANIFEST, DatasetFolder, shard_name
+from shards.joined import ADDED, addition_folders, additions_of, joined_rows
 from shards.keys import recording_number
 from shards.layout import Layout
 from shards.ledger import Ledger
@@ -69,7 +71,30 @@ def verify_dataset(path: Path | str, progress: Progress | None = None) -> list[P
         found.append(Problem("plan, records", "", str(error)))
         found += _shards_by_tables(folder, manifest, tell)
     found += _strangers(folder)
+    for addition in addition_folders(folder.path):
+        where = f"{ADDED}/{addition.name}"
+        inside = verify_dataset(addition, progress)
+        found += [Problem(f"{where}/{problem.file}", problem.sample, problem.what) for problem in inside]
+    if manifest is not None and not found:
+        found += _not_joined(folder.path, manifest)
     return found
+
+
+def _not_joined(path: Path, manifest: Json) -> Iterator[Problem]:
+    """Say which additions don't fit the dataset, and whose rows are of other samples."""
+    additions, problems = additions_of(path, manifest)
+    yield from problems
+    for line in read_json_lines(path / "tables" / "shards.jsonl"):
+        rows = npy_view((path / "shards" / f"{line['name']}.samples.npy").read_bytes())
+        for addition in additions:
+            if line["layout"] not in addition.layouts:
+                continue
+            name = shard_name(addition.layouts[line["layout"]].name, line["task"])
+            beside = npy_view((addition.path / "shards" / f"{name}.samples.npy").read_bytes())
+            try:
+                joined_rows(rows, [beside])
+            except DamagedDataset as error:
+                yield Problem(f"{ADDED}/{addition.name}/shards/{name}.samples.npy", "", str(error))
 
 
 def _manifest(folder: DatasetFolder, found: list[Problem]) -> Json | None:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from encoders.sound_metrics import mel_distance
 from encoders.sound_network import HOP, RATE, SoundNetwork, SoundShape
 from encoders.training.sound_crops import SoundCrops
-from encoders.training.sound_losses import LOG_FLOOR, mel_bank, sound_loss, spectrum
+from encoders.training.sound_losses import sound_loss
 from encoders.training.sound_start import start_from
 
 WARM_UP = 50
@@ -165,6 +166,4 @@ def _differences(network: SoundNetwork, sound: np.ndarray, stages: int) -> dict[
     wanted = torch.from_numpy(sound[first : first + length].astype(np.float32))[None]
     padded = torch.nn.functional.pad(wanted, (network.shape.context_hops * HOP, 0))
     made = network.samples(network.means(network.codes(network.latents(padded), stages)))
-    bank = mel_bank(RATE, 1024, 80)
-    ours, theirs = ((spectrum(one, 1024) @ bank + LOG_FLOOR).log() for one in (made, wanted))
-    return {"mel_l1": float((ours - theirs).abs().mean()), "loss": float(sound_loss(made, wanted, RATE))}
+    return {"mel_l1": mel_distance(made[0], wanted[0], RATE), "loss": float(sound_loss(made, wanted, RATE))}

@@ -75,4 +75,5 @@ class SoundCrops:
         part = np.pad(part, (needed - len(part), 0))
         if speed == 1.0:
             return part[:count]
-        return np.interp(np.arange(count) * speed, np.arange(needed), part).astype(np.float32)
+        stretched = np.interp(np.arange(count) * speed, np.arange(needed), part)
+        return np.asarray(stretched, np.float32)

@@ -7,11 +7,10 @@ keeps low tones in phase.
 
 from __future__ import annotations
 
-from functools import cache
-
-import numpy as np
 import torch
 from torch import Tensor
+
+from encoders.sound_metrics import mel_bank
 
 WINDOWS = (2048, 1024, 512, 256)
 MEL_WINDOW, MEL_BANDS = 1024, 80
@@ -51,21 +50,3 @@ def sound_loss(made: Tensor, wanted: Tensor, rate: int) -> Tensor:
 
 def _log_difference(ours: Tensor, theirs: Tensor) -> Tensor:
     return ((ours + LOG_FLOOR).log() - (theirs + LOG_FLOOR).log()).abs().mean()
-
-
-@cache
-def mel_bank(rate: int, window: int, bands: int) -> Tensor:
-    """Return float32 [window / 2 + 1, bands]: triangles, evenly spaced on the mel scale, each summing to 1.
-
-    mel = 2595 log10(1 + hertz / 700) (O'Shaughnessy, Speech Communication, 1987).
-    """
-    hertz = np.linspace(0, rate / 2, window // 2 + 1)
-    top = 2595 * np.log10(1 + rate / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    rising = (hertz[:, None] - low) / (centre - low)
-    falling = (high - hertz[:, None]) / (high - centre)
-    bank = np.maximum(0, np.minimum(rising, falling))
-    nearest = np.abs(hertz[:, None] - centre).argmin(0)
-    bank[nearest, np.arange(bands)] = np.maximum(bank[nearest, np.arange(bands)], 1e-3)
-    return torch.from_numpy((bank / bank.sum(0)).astype(np.float32))

@@ -66,8 +66,8 @@ def _through_stages(network: SoundNetwork, variances: np.ndarray) -> None:
         taken = np.argsort(-left, kind="stable")[: len(LEVELS)]
         for slot, (place, levels) in enumerate(zip(taken.tolist(), LEVELS, strict=True)):
             size = float(np.sqrt(left[place]))
-            look.weight[slot, place] = 1 / (SPREAD * size)  # type: ignore[index, operator, union-attr]
-            mean.weight[place, slot] = BACK * size  # type: ignore[index, operator, union-attr]
+            look.weight[slot, place] = 1 / (SPREAD * size)  # type: ignore[operator, union-attr]
+            mean.weight[place, slot] = BACK * size  # type: ignore[operator, union-attr]
             left[place] *= 2 / levels**2
 
 

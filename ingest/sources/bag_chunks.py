@@ -59,6 +59,7 @@ class Unpacked(NamedTuple):
     """The bytes inside a chunk, as far as they can be had."""
 
     data: bytes | memoryview
+    """A view where it is as it lies in the file."""
     damage: str = ""
     """Why it is not everything; empty when it is."""
     whole_bytes: int = 0
@@ -250,7 +251,7 @@ class ChunkedFile:
             return load
 
         in_order = sorted(chunks, key=lambda chunk: chunk.start_ns)
-        with ReadAhead(in_order, self._read, lambda unpacked: len(unpacked.data), self.threads) as ahead:
+        with ReadAhead(in_order, self._read, _worked_bytes, self.threads) as ahead:
             yield from merge_by_log_time((chunk.start_ns, opened(chunk)) for chunk in chunks)
 
     def last_before(self, wanted: Collection[int], log_ns: int, report: Report) -> Message | None:
@@ -309,6 +310,11 @@ class LooseMessages:
             start_ns, stop_ns = min(self._times), max(self._times) + 1
             self._chunks.append(Chunk(self._begin, size_bytes, start_ns, stop_ns, self._mask))
         self._mask, self._times = 0, []
+
+
+def _worked_bytes(unpacked: Unpacked) -> int:
+    """Return the bytes that took unpacking; 0 where they are those of the file."""
+    return len(unpacked.data) if isinstance(unpacked.data, bytes) else 0
 
 
 def mask_of(channels: Iterable[int]) -> int:

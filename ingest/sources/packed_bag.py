@@ -108,24 +108,35 @@ def _unpacked(path: Path, packed_bytes: int, changed_ns: int) -> _Unpacked:
         head = file.read(16)
     name, opened = next(found for magic, found in PACKINGS.items() if head.startswith(magic))
     most = max(LEAST_BYTES, LARGEST_RATIO * packed_bytes)
-    kept, size_bytes = _Unpacked(tempfile.TemporaryFile(), ""), 0  # noqa: SIM115 (it closes it)
-    with opened(path) as packed:
-        while True:
-            try:
-                block = packed.read1(BLOCK_BYTES) if hasattr(packed, "read1") else packed.read(BLOCK_BYTES)
-            except Exception as error:  # each library has its own; all mean the same
-                kept.damage = f"the {name} file is damaged or cut short ({error})"
-                break
-            if not block:
-                break
-            kept.file.write(block)
-            size_bytes += len(block)
-            if size_bytes > most:
-                raise CannotOpen(f"the {name} file unpacks to more than {most} bytes: taken for damage")
-    kept.file.flush()
-    if not size_bytes:
-        raise CannotOpen(kept.damage or f"the {name} file is empty")
+    kept = _Unpacked(tempfile.TemporaryFile(), "")  # noqa: SIM115 (it closes it)
+    try:
+        with opened(path) as packed:
+            kept.damage = _copy(packed, kept.file, name, most)
+        if not kept.file.tell():
+            raise CannotOpen(kept.damage or f"the {name} file is empty")
+        kept.file.flush()
+    except BaseException:
+        kept.file.close()
+        raise
     return kept
+
+
+def _copy(packed: Any, out: IO[bytes], name: str, most: int) -> str:
+    """Unpack a file; return why what came is not everything, empty where it is.
+
+    Raises:
+        CannotOpen: it unpacks to more than `most` bytes.
+    """
+    while True:
+        try:
+            block = packed.read1(BLOCK_BYTES) if hasattr(packed, "read1") else packed.read(BLOCK_BYTES)
+        except Exception as error:  # each library has its own; all mean the same
+            return f"the {name} file is damaged or cut short ({error})"
+        if not block:
+            return ""
+        out.write(block)
+        if out.tell() > most:
+            raise CannotOpen(f"the {name} file unpacks to more than {most} bytes: taken for damage")
 
 
 class _Remarked:

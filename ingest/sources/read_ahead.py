@@ -13,9 +13,6 @@ from typing import Generic, TypeVar
 
 AHEAD_BYTES = 64 << 20
 """So much may be unpacked, or being unpacked, ahead of what is asked for."""
-GUESS_BYTES = 8 << 20
-"""How large a chunk is taken to be before one has been seen."""
-
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -26,7 +23,8 @@ class ReadAhead(Generic[K, V]):
     Args:
         keys: in the order in which they will be asked for; some may be left out.
         read: gives the value of a key; called from several threads.
-        size_of: the bytes of a value.
+        size_of: the bytes of a value that took work; 0 where it took none, and no threads are wanted for the
+            rest.
         threads: how many work at once; 1: none beside the caller's, nothing is read ahead.
     """
 
@@ -38,24 +36,29 @@ class ReadAhead(Generic[K, V]):
         self._size_of = size_of
         self._threads = threads
         self._running: OrderedDict[K, Future[V]] = OrderedDict()
-        self._largest_bytes = GUESS_BYTES
+        self._largest_bytes = 0
+        """Of a value so far; 0: none was worth the threads."""
         self._pool: ThreadPoolExecutor | None = None
 
     def take(self, key: K) -> V:
         """Return the value of a key; those announced before it are no longer asked for."""
+        value = self._come(key)
+        self._largest_bytes = max(self._largest_bytes, self._size_of(value))
         self._start()
+        return value
+
+    def _come(self, key: K) -> V:
         while key in self._running:
             first, future = self._running.popitem(last=False)
             if first == key:
-                value = future.result()
-                self._largest_bytes = max(self._largest_bytes, self._size_of(value))
-                self._start()
-                return value
+                return future.result()
+        while key in self._todo and self._todo.popleft() != key:
+            pass
         return self._read(key)
 
     def _start(self) -> None:
         """Begin with as many of the next ones as there is room for."""
-        most = min(self._threads, AHEAD_BYTES // self._largest_bytes)
+        most = min(self._threads, AHEAD_BYTES // self._largest_bytes) if self._largest_bytes else 0
         while self._todo and len(self._running) < most:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, "unpack")

@@ -285,7 +285,7 @@ class Rosbag1(ChunkedFile):
         if record.data_bytes >= LEAST_BYTES:
             return unpack(mapped(self._file, record.data_offset, record.data_bytes), compression, size_bytes)
         with self._file_lock:
-            packed = self._data(record)
+            packed = memoryview(self._data(record))
         return unpack(packed, compression, size_bytes)
 
     def _locate(self, records: bytes | memoryview) -> Located:

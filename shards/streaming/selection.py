@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from shards.dataset_files import Files
 from shards.errors import NothingToStream, UnknownName
+from shards.joined import joined_rows
 from shards.layout import Layout
 from shards.npy import npy_view
 from shards.reader import Dataset
@@ -118,7 +119,9 @@ class Selection:
             digest.update(f"{line['name']} {line['samples']} {line['sha256']}\n".encode())
             if line["layout"] in wanted:
                 layout = dataset.layouts[line["layout"]]
-                self.entries.append(ShardEntry(line["name"], layout, line["samples"]))
+                beside = tuple(dataset.beside(line["name"], line["layout"]))
+                own = dataset.own_layout(line["layout"]) if beside else None
+                self.entries.append(ShardEntry(line["name"], layout, line["samples"], own, beside))
             else:
                 self._leave_out(f"layout {line['layout']} has not all of these tracks", line["samples"])
         self.layouts = [one for one in self.layouts if any(entry.layout is one for entry in self.entries)]
@@ -223,7 +226,12 @@ class Selection:
         self.maps.files.expect([f"shards/{entry.name}.samples.npy" for entry in self.entries])
         for entry in self.entries:
             with self.maps.files.open(f"shards/{entry.name}.samples.npy") as file:
-                yield entry, npy_view(file.read())
+                rows = npy_view(file.read())
+            added = [
+                npy_view((folder / "shards" / f"{name}.samples.npy").read_bytes())
+                for folder, name, _ in entry.beside
+            ]
+            yield entry, joined_rows(rows, added) if added else rows
 
     @cached_property
     def tokens(self) -> IntArray:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from shards.dataset_files import Files
+from shards.dataset_files import Files, LocalFiles
 from shards.errors import DamagedDataset
+from shards.joined import joined_rows
 from shards.layout import Layout, Member
 from shards.npy import BadNpy, npy_header, npy_view
 from shards.reader import Sample
@@ -34,7 +36,12 @@ class ShardEntry:
 
     name: str
     layout: Layout
+    """With what additions have of it."""
     samples: int
+    own: Layout | None = None
+    """Without; None: there are no additions."""
+    beside: tuple[tuple[Path, str, Layout], ...] = ()
+    """The shards that additions have beside it: folder, name and layout of each."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,11 @@ class Column:
     """Items per index of the first axis."""
     header_bytes: int
     """Length of every npy header; 0 where it depends on the array's length."""
+    tar: memoryview
+    words: Array
+    """The whole tar as uint64."""
+    shorts: Array
+    """The whole tar as uint16."""
 
 
 class OpenShard:
@@ -80,6 +92,13 @@ class OpenShard:
         self.start_ns: Array = self.rows["start_ns"]
         self.stop_ns: Array = self.rows["stop_ns"]
         self._columns: dict[str, Column | None] = {}
+        self._added: list[OpenShard] = []
+        if entry.beside:
+            self._added = [
+                OpenShard(LocalFiles(folder), ShardEntry(name, layout, entry.samples))
+                for folder, name, layout in entry.beside
+            ]
+            self.rows = joined_rows(self.rows, [shard.rows for shard in self._added])
 
     def column(self, name: str) -> Column | None:
         """Return an array member by its name, or None where the layout has none of that name."""
@@ -88,10 +107,11 @@ class OpenShard:
         return self._columns[name]
 
     def _make_column(self, name: str) -> Column | None:
-        place = self.entry.layout.index_of(name)
+        own = self.entry.own or self.entry.layout
+        place = own.index_of(name)
         if place is None:
-            return None
-        member = self.entry.layout.members[place]
+            return next((column for shard in self._added if (column := shard.column(name)) is not None), None)
+        member = own.members[place]
         if member.dtype is None:
             return None
         items = 1
@@ -104,6 +124,9 @@ class OpenShard:
             self._bytes.view(member.dtype),
             items,
             _header_bytes(member),
+            self.tar,
+            self._words,
+            self._shorts,
         )
 
     def span(self, row: int, column: Column) -> tuple[int, int]:
@@ -116,8 +139,8 @@ class OpenShard:
         """
         offset, typed = column.offsets.item(row), column.typed
         try:
-            begins = self._words.item(offset >> 3) == _NPY
-            start = offset + 10 + self._shorts.item((offset + 8) >> 1)
+            begins = column.words.item(offset >> 3) == _NPY
+            start = offset + 10 + column.shorts.item((offset + 8) >> 1)
         except IndexError:
             begins, start = False, offset
         stop = offset + column.sizes.item(row)
@@ -135,7 +158,7 @@ class OpenShard:
             pairs = [self.span(row, column) for row in rows.tolist()]
             return np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
         starts = offsets + column.header_bytes
-        good = self._words[offsets >> 3] == _NPY
+        good = column.words[offsets >> 3] == _NPY
         width = typed.itemsize
         good &= (stops - starts) % (width * column.step_items) == 0
         if not good.all():
@@ -152,7 +175,7 @@ class OpenShard:
         assert column is not None, name
         start, stop = self.span(row, column)
         try:
-            view = npy_view(self.tar, column.offsets.item(row), column.sizes.item(row))
+            view = npy_view(column.tar, column.offsets.item(row), column.sizes.item(row))
         except BadNpy:
             self._damaged(row, name)
         if view.size != stop - start or not column.member.fits(view.shape):
@@ -161,7 +184,8 @@ class OpenShard:
 
     def sample(self, row: int) -> Sample:
         """Return a row as a `Sample`, whose members are decoded when asked for."""
-        return Sample(self.entry.layout, self.rows[row], self.tar)
+        added = [shard.sample(row) for shard in self._added]
+        return Sample(self.entry.own or self.entry.layout, self.rows[row], self.tar, added)
 
     def _damaged(self, row: int, member: str) -> NoReturn:
         header = int(self.rows[f"{self.entry.layout.members[0].name}:offset"][row]) - BLOCK_BYTES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -85,7 +86,7 @@ def test_h264_groups_are_closed_and_make_one_stream() -> None:
         )
     )
     assert torch.equal(last[0], back[8:])
-    with av.open(io.BytesIO(tokens.tokens.tobytes()), format="h264") as container:
+    with av.open(io.BytesIO(tokens.tokens.tobytes()), "r", format="h264") as container:
         frames = list(container.decode(video=0))
     assert len(frames) == 12
     assert [index for index, frame in enumerate(frames) if frame.key_frame] == [0, 4, 8]
@@ -126,7 +127,7 @@ def test_another_library_may_read_but_not_write(name: str) -> None:
         ("h264", {"preset": "best"}, "preset must be one of ultrafast, .*, got 'best'"),
     ],
 )
-def test_settings_have_limits(name: str, settings: dict[str, object], message: str) -> None:
+def test_settings_have_limits(name: str, settings: dict[str, Any], message: str) -> None:
     """A setting that the codec does not have is refused with what it has."""
     with pytest.raises(WrongSetting, match=message):
         load_encoder(name, **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def halves(encoder: Encoder) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", [1, 10, 50, 1000])
 def test_the_error_is_what_rounding_leaves(scale: int) -> None:
-    """No chunk's root mean square error exceeds half a step of the coefficients; in all it is a third of one."""
+    """No chunk's root mean square error exceeds half a step of the coefficients; in all, a third."""
     encoder = fitted(scale)
     values = walks(400, seed=1)
     _, back = there_and_back(encoder, values)
@@ -108,7 +109,7 @@ def test_a_constant_column_comes_back_exactly() -> None:
     """A constant costs nothing but its column; one that was never seen keeps what comes later."""
     samples = np.stack([np.full(50, 2.5), np.full(50, np.nan)], axis=1).astype(np.float32)
     encoder = load_encoder("fast-1024", rows=ROWS).fit([samples])
-    tokens, back = there_and_back(encoder, samples)
+    _, back = there_and_back(encoder, samples)
     assert np.array_equal(back, samples, equal_nan=True)
     _, later = there_and_back(encoder, np.array([[2.5, 7.0]] * ROWS, np.float32))
     assert np.allclose(later, [2.5, 7.0], atol=0.01)
@@ -136,7 +137,7 @@ def test_any_values_come_back(values: np.ndarray) -> None:
 
 
 def test_fitting_repeats_and_survives_json() -> None:
-    """The same samples give the same state, which JSON keeps; another cut into samples of whole chunks, too."""
+    """The same samples give the same state, which JSON keeps; cut into other whole chunks, too."""
     whole = fitted().spec
     again = load_encoder("fast-1024", rows=ROWS, scale=50).fit([walks(400)[:200], walks(400)[200:]]).spec
     assert again == whole
@@ -193,10 +194,10 @@ def test_symbols_say_everything(coefficients: list[int], seed: int) -> None:
 
 
 def slowly_merged(symbols: list[int], merges: list[tuple[int, int]], base: int) -> list[int]:
-    """The usual rule, said plainly: while a learned pair is there, merge the earliest learned one everywhere."""
+    """The usual rule, said plainly: while a learned pair is there, merge the earliest everywhere."""
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     while True:
-        known = [ranks[pair] for pair in zip(symbols, symbols[1:], strict=False) if pair in ranks]
+        known = [ranks[pair] for pair in pairwise(symbols) if pair in ranks]
         if not known:
             return symbols
         pair, out, at = merges[min(known)], [], 0
