@@ -1,7 +1,7 @@
 """`fifth-video`: pictures to codes by a small network of our own, trained for it.
 
 A chunk is 8 frames, closed: nothing of other chunks enters it. Each cell of 4 frames x 8 x 8 pixels becomes
-one code of 64,000 (finite scalar quantisation): at 256 x 256 and 8 frames a second, 2,048 codes a second.
+one code of 64,935 (finite scalar quantisation): at 256 x 256 and 8 frames a second, 2,048 codes a second.
 `stages=2` gives a second code per cell that says what the first left; the first stays the same.
 `mode="image"` takes single frames: one group of the same frame four times.
 
