@@ -30,7 +30,7 @@ from encoders.video_network import BLOCK, CHUNK_FRAMES, VideoNetwork, VideoShape
 from encoders.weight_files import Weights, packaged_weights, weights_from
 
 WEIGHTS = "fifth-video"
-WEIGHTS_SHA256 = "8bf8165a28ddb78c2a91b0b97c8e3c0a41b0692d34f66994dbe797b520b000c8"
+WEIGHTS_SHA256 = "851969eab4e3dcbfd8e87be952ea9518a1b574d9f41d4f112c946441e801b0e0"
 MODES = {"video": CHUNK_FRAMES, "image": 1}
 """Frames of a chunk."""
 LAUNCH_PIXELS = 64 * 256 * 256
