@@ -21,7 +21,7 @@ from encoders.weight_files import Weights, packaged_weights, weights_from
 STEPS_PER_CHUNK = 50
 CHUNK = STEPS_PER_CHUNK * HOP
 LAUNCH_CHUNKS = 16
-WEIGHTS_SHA256 = ""
+WEIGHTS_SHA256 = "b4358617b8a1f4596f6c4f04b92ec7e728414426d6418fb1d7320e61db484a94"
 """Of the weights in the package."""
 
 

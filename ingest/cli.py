@@ -183,7 +183,12 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
     show_default=True,
     help="Frames at --fps, or keyframes alone (much faster), each at its own time.",
 )
-@click.option("--video", default="auto", metavar="NAME|none", help="Frame encoder (see: fifth encoders).")
+@click.option(
+    "--video",
+    default="auto",
+    metavar="NAME[@KEY=VALUE...][,NAME...]|none",
+    help="Frame encoders, one or several (see: fifth encoders); hf:FOLDER_OR_NAME for pretrained ones.",
+)
 @click.option("--depth", default="auto", metavar="NAME|none", help="Encoder of depth and point clouds.")
 @click.option(
     "--depth-size",
@@ -192,8 +197,8 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
     show_default=True,
     help="Depth pictures are N x N, nearest-sampled.",
 )
-@click.option("--audio", default="auto", metavar="NAME|none", help="Sound encoder.")
-@click.option("--signals", default="auto", metavar="NAME|none", help="Signal encoder.")
+@click.option("--audio", default="auto", metavar="NAME|none", help="Sound encoders.")
+@click.option("--signals", default="auto", metavar="NAME|none", help="Signal encoders.")
 @click.option("--signal-hz", type=SignalRate(), default="50", show_default=True, help="Grid of signals.")
 @click.option("--tracks", multiple=True, metavar="GLOB", help="Take only tracks or topics that match.")
 @click.option(
@@ -458,7 +463,7 @@ def reconstruct(dataset: Path, key: str, out: Path, track: str) -> None:
     """
     from ingest.reconstruction import reconstruct_sample, write_reconstruction
 
-    tracks = reconstruct_sample(dataset, key)
+    tracks = reconstruct_sample(dataset, key, track, lambda line: click.echo(f"fifth: {line}", err=True))
     for path in write_reconstruction(tracks, out, track):
         click.echo(str(path))
 

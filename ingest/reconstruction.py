@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import wave
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders import kept_encoder_for, reconstruct_clip
+from encoders import ModelNotFound, kept_encoder_for, reconstruct_clip
 from ingest.errors import WrongUse
 from ingest.timing import NS, grid_times
 from shards import Sample, open_dataset
@@ -50,8 +50,17 @@ class Reconstructed:
     """Signals: the values as stored beside their tokens."""
 
 
-def reconstruct_sample(dataset: Path | str, key: str) -> dict[str, Reconstructed]:
+def reconstruct_sample(
+    dataset: Path | str, key: str, track: str = "", left_out: Callable[[str], None] | None = None
+) -> dict[str, Reconstructed]:
     """Turn the tokens of one sample back into media; tracks of embeddings are left out.
+
+    Args:
+        dataset: its folder.
+        key: of the sample.
+        track: the one that must come back; empty: all of them must.
+        left_out: told of further tracks whose pretrained model is not on this machine; None: they are an
+            error as well.
 
     Raises:
         shards.ShardsError: no dataset, or no sample of this key.
@@ -60,8 +69,17 @@ def reconstruct_sample(dataset: Path | str, key: str) -> dict[str, Reconstructed
     opened = open_dataset(Path(dataset))
     sample = opened.sample(key)
     layout = opened.layouts[sample.layout]
-    tracks = {name: layout.track(name) for name in layout.tracks}
-    return {name: reconstruct_track(track, sample) for name, track in tracks.items() if leads_back(track)}
+    found = {}
+    for name in layout.tracks:
+        if not leads_back(layout.track(name)):
+            continue
+        try:
+            found[name] = reconstruct_track(layout.track(name), sample)
+        except ModelNotFound as error:
+            if left_out is None or name == track:
+                raise
+            left_out(f"{name} is left out: {error}")
+    return found
 
 
 def leads_back(track: Mapping[str, Any]) -> bool:

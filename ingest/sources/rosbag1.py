@@ -36,12 +36,11 @@ from ingest.sources.bag_chunks import (
     Damaged,
     Located,
     LooseMessages,
-    Unpacked,
     mask_of,
-    unpack,
 )
 from ingest.sources.bag_storage import Channel, Definition
 from ingest.sources.bag_types import normal_type_name
+from ingest.sources.chunk_unpacking import Unpacked, unpack
 from ingest.sources.lost_messages import lost_words
 from ingest.sources.mapped_file import LEAST_BYTES, mapped
 

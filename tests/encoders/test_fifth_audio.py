@@ -13,6 +13,7 @@ import torch
 from encoders import ClipEncoder, Encoder, WrongInput, WrongSetting, encoder_for, load_encoder
 from encoders.fifth_audio import CHUNK, FifthAudio
 from encoders.launch import encode_clip, reconstruct_clip
+from encoders.sound_metrics import log_spectral_distance_db, mel_distance
 from encoders.sound_network import HOP, RATE, SoundNetwork, SoundShape, overlap
 from encoders.training.sound_start import start_from
 from encoders.weight_files import write_weights
@@ -173,3 +174,26 @@ def test_what_it_can_not_do_is_said(weights: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="every size must be at least 1"):
         SoundShape(width=0)
     assert encoder.spec.input.rate == RATE
+
+
+GOLDEN = [
+    [749, 138, 377, 214], [789, 178, 771, 614], [789, 178, 931, 615], [789, 178, 931, 831],
+    [789, 146, 900, 830], [789, 186, 860, 838], [589, 155, 812, 836], [549, 155, 852, 635],
+    [749, 154, 843, 833], [749, 154, 690, 873], [749, 194, 650, 672], [709, 154, 490, 753],
+    [709, 154, 530, 753], [669, 194, 331, 993], [669, 186, 331, 593],
+]  # fmt: skip
+"""Steps 10 to 24 of a chirp, by the weights of the package."""
+
+
+def test_the_weights_of_the_package() -> None:
+    """The shipped weights give the codes that they gave when they were made, but for values on a border."""
+    n = np.arange(12_000)
+    chirp = 0.5 * np.sin(2 * np.pi * (100 * n / RATE + 500 * (n / RATE) ** 2))
+    noise = np.random.default_rng(5).integers(-300, 300, 12_000) / 32768
+    clip = torch.from_numpy((np.rint((chirp + noise) * 32768) / 32768).astype(np.float32)[None])
+    encoder = load_encoder("fifth-audio")
+    codes = encode_clip(encoder, clip).tokens[10:25]
+    assert float((codes == np.array(GOLDEN)).mean()) >= 0.9
+    back = reconstruct_clip(encoder, encode_clip(encoder, clip).tokens, 12_000)[0]
+    assert mel_distance(back, clip[0], RATE) < 0.6 * mel_distance(torch.zeros_like(back), clip[0], RATE)
+    assert log_spectral_distance_db(back, clip[0]) < 7

@@ -99,6 +99,8 @@ def test_streams_read_both(videos: Path, dataset: Path) -> None:
         assert np.array_equal(sample.arrays["video_small.tokens"], direct.arrays["video_small.tokens"])
         assert sample.tokens == direct.tokens
         assert sample.tokens["video_small"] == sample.tokens["video"] // 8
+    pairs = TokenStream(dataset, tracks=["video_small"], global_batch=1, epochs=1, window=2)
+    assert max(sample.arrays["video_small.tokens"].shape[0] for sample in pairs.samples()) == 8
     row = next(iter(stream.packed(256)))
     assert row["tokens"].shape == (2, 256)
     assert {track.name for track in stream.packed(256).vocabulary.tracks} == {"video", "video_small"}

@@ -549,7 +549,7 @@ def test_part_of_a_series_is_unreadable(bags: Bags, tmp_path: Path) -> None:
 
 def test_hostile_lengths_take_no_memory(tmp_path: Path) -> None:
     """A chunk that claims to be huge is damage, and is refused before memory is asked for."""
-    from ingest.sources.bag_chunks import unpack
+    from ingest.sources.chunk_unpacking import unpack
 
     for compression in ("none", "bz2", "lz4", "zstd"):
         unpacked = unpack(b"xx", compression, 2**62)
@@ -564,7 +564,7 @@ def test_bombs_stay_small() -> None:
     import lz4.frame
     from backports import zstd
 
-    from ingest.sources.bag_chunks import Unpacked, unpack
+    from ingest.sources.chunk_unpacking import Unpacked, unpack
 
     zeros = bytes(10_000_000)
     for compression, packed in (

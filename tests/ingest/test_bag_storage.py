@@ -19,9 +19,10 @@ from rosbags.rosbag2 import Reader as Reader2
 
 from ingest.errors import CannotOpen
 from ingest.recording import Incident
-from ingest.sources.bag_chunks import Chunk, Unpacked
+from ingest.sources.bag_chunks import Chunk
 from ingest.sources.bag_files import open_storage
 from ingest.sources.bag_storage import MAX_NS, MIN_NS, Message, Series, Storage, merge_by_log_time
+from ingest.sources.chunk_unpacking import Unpacked
 
 KINDS = [("bag", ""), ("bag", "bz2"), ("bag", "lz4"), ("mcap", ""), ("mcap", "zstd"), ("db3", "")]
 

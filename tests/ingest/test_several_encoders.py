@@ -146,6 +146,9 @@ def test_a_pretrained_model_in_a_dataset(
     forget_encoders()
     with pytest.raises(ModelNotFound, match="FIFTH_MODELS"):
         reconstruct_sample(tmp_path / "out_here", key)
+    said: list[str] = []
+    assert list(reconstruct_sample(tmp_path / "out_here", key, left_out=said.append)) == ["video"]
+    assert "video_taesd_file is left out: the model hf:taetest" in said[0]
     monkeypatch.setenv("FIFTH_MODELS", str(tmp_path / "there"))
     back = reconstruct_sample(tmp_path / "out_here", key)
     assert back["video_taesd_file"].media.shape == (4, 3, 32, 32)
@@ -168,3 +171,18 @@ def test_another_machines_tokens_are_refused(
     assert "gives other tokens (probe 000000000000)" in run.unfinished[0]
     assert "make another dataset here" in run.unfinished[0]
     assert len(json.loads((out / "fifth.json").read_text())["layouts"]) == 1
+
+
+@pytest.mark.slow
+def test_features_come_through_the_encoder_process(videos: Path, tmp_path: Path) -> None:
+    """Features, and a model that only this run knows the place of, are the same from another process."""
+    model = tiny_models.made("taesd_file", tmp_path / "models")
+    settings = Settings(**COMMON, video=f"hf:{model}@size=32", audio="logmel")
+    shard_recordings([videos], tmp_path / "here", settings, workers=0)
+    run = shard_recordings([videos], tmp_path / "there", settings, workers=1, encode_in="process")
+    assert run.unfinished == []
+    tars = sorted(path.name for path in (tmp_path / "here" / "shards").glob("*.tar"))
+    assert len(tars) == 2
+    for name in tars:
+        here, there = ((tmp_path / place / "shards" / name).read_bytes() for place in ("here", "there"))
+        assert here == there
