@@ -1,7 +1,7 @@
 """`fifth-video`: pictures to codes by a small network of our own, trained for it.
 
 A chunk is 8 frames, closed: nothing of other chunks enters it. Each cell of 4 frames x 8 x 8 pixels becomes
-one code of 64,000 (finite scalar quantisation): at 256 x 256 and 8 frames a second, 2,048 codes a second.
+one code of 64,935 (finite scalar quantisation): at 256 x 256 and 8 frames a second, 2,048 codes a second.
 `stages=2` gives a second code per cell that says what the first left; the first stays the same.
 `mode="image"` takes single frames: one group of the same frame four times.
 
@@ -30,7 +30,7 @@ from encoders.video_network import BLOCK, CHUNK_FRAMES, VideoNetwork, VideoShape
 from encoders.weight_files import Weights, packaged_weights, weights_from
 
 WEIGHTS = "fifth-video"
-WEIGHTS_SHA256 = "013bf1c0b43cc697b862c75b5db6628f75ae0fb5e506327d16b7fbef9d26e1c1"
+WEIGHTS_SHA256 = "851969eab4e3dcbfd8e87be952ea9518a1b574d9f41d4f112c946441e801b0e0"
 MODES = {"video": CHUNK_FRAMES, "image": 1}
 """Frames of a chunk."""
 LAUNCH_PIXELS = 64 * 256 * 256

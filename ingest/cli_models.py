@@ -57,8 +57,8 @@ def train() -> None:
 
 
 @train.command()
-@training_options(steps=4000, batch=3)
-@click.option("--crop", type=int, default=96, show_default=True, help="Edge of a crop, in pixels.")
+@training_options(steps=4000, batch=2)
+@click.option("--crop", type=int, default=128, show_default=True, help="Edge of a crop, in pixels.")
 @speaks
 def video(**options: Any) -> None:
     """Train `fifth-video` on the pictures of all recordings below a folder.

@@ -96,6 +96,7 @@ def evaluate_pictures(data: Path, names: Sequence[str] = (), picture: Path | Non
         `measured`: per encoder its figures, and `jpeg_db`, `h264_db`: what these codecs reach with as many
         bits (None: they need more at their worst). `codecs`: their curves.
     """
+    torch.set_num_threads(1)  # as in the main job: the order of sums can change a network's tokens
     clips = list(picture_clips(data, SIZE, FPS, FRAMES, CLIPS_OF_EACH))
     clips = clips[:: -(-len(clips) // MOST_CLIPS)]
     chosen = names or [name for name in encoder_names("pictures") if name not in LEFT_OUT]
@@ -155,8 +156,8 @@ def _figures(
         one, other = torch.from_numpy(clip.frames), torch.from_numpy(np.ascontiguousarray(back))
         decibels = psnr(one, other)
         by_source.setdefault(clip.source, []).extend(decibels.tolist())
-        some = [part[::SIMILARITY_EVERY].to(torch.float32) for part in (one, other)]
-        alike = [float(measure(*some).mean()) * len(one) for measure in (ssim, ms_ssim)]
+        first, second = (part[::SIMILARITY_EVERY].to(torch.float32) for part in (one, other))
+        alike = [float(measure(first, second).mean()) * len(one) for measure in (ssim, ms_ssim)]
         sums += [float(decibels.sum()), *alike]
         frames += len(one)
     pixels = frames * SIZE * SIZE

@@ -19,7 +19,7 @@ from encoders.training.transform_start import start_from_transform
 from encoders.video_network import VideoNetwork, VideoShape
 
 SAVE_EVERY = 200
-START_CROPS = 900
+START_CROPS = 600
 LARGEST_GRADIENT = 1.0
 LINEAR_SHARE = 0.1
 STILLS_EVERY = 8
@@ -32,8 +32,8 @@ class VideoTraining:
     """What a run's course depends on, beside its clips and the number of steps."""
 
     shape: VideoShape = field(default_factory=VideoShape)
-    edge: int = 96
-    batch: int = 3
+    edge: int = 128
+    batch: int = 2
     seed: int = 0
     rate: float = 1e-3
     clips_sha256: str = ""

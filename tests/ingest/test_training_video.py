@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +34,7 @@ TINY = VideoTraining(
     rate=4e-3,
 )
 BRIEF = replace(TINY, shape=replace(TINY.shape, stages=1))
-SMALL = {"crop": 32, "size": 64, "batch": 2, "quiet": True, "training": BRIEF}
+SMALL: dict[str, Any] = {"crop": 32, "size": 64, "batch": 2, "quiet": True, "training": BRIEF}
 
 
 def blobs(seed: int, index: int, width: int, height: int) -> np.ndarray:
@@ -56,10 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five short videos and a picture."""
     folder = tmp_path_factory.mktemp("media")
     for seed in range(5):
-        pictures = Pictures(
-            frames=24, fps=Fraction(8), width=96, height=96,
-            draw=lambda k, width, height, seed=seed: blobs(seed, k, width, height),
-        )  # fmt: skip
+        pictures = Pictures(frames=24, fps=Fraction(8), width=96, height=96, draw=partial(blobs, seed))
         write_video(folder / f"{seed}.mp4", pictures)
     cv2.imwrite(str(folder / "still.png"), blobs(9, 0, 160, 120))
     return folder
@@ -95,18 +94,23 @@ def test_training_makes_the_loss_fall_and_the_weights_work(folder: Path, tmp_pat
     """The last steps lose less than the first, a picture is drawn, and the file is an encoder's."""
     told: list[Progress] = []
     line = training_video.progress_line
+
+    def hear(progress: Progress) -> str:
+        told.append(progress)
+        return line(progress)
+
     out = tmp_path / "video.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            training_video, "progress_line", lambda progress: told.append(progress) or line(progress)
-        )
+        patch.setattr(training_video, "progress_line", hear)
         sha256 = train_video(folder, out, steps=120, **(SMALL | {"quiet": False, "training": TINY}))
     losses = [progress.loss for progress in told if not progress.held_out_db]
     assert losses[-1] < losses[0] - 0.02
     scores = [progress.held_out_db for progress in told if progress.held_out_db]
     assert len(scores[-1]) == 2
     assert scores[-1][0] > scores[0][0] + 0.5
-    assert cv2.imread(str(tmp_path / "video-000120.png")).shape[0] == 3 * 64
+    picture = cv2.imread(str(tmp_path / "video-000120.png"))
+    assert picture is not None
+    assert picture.shape[0] == 3 * 64
     assert weights_from(out).sha256 == sha256
     assert json.loads(weights_from(out).about["training"])["steps"] == 120
     clip = torch.from_numpy(next(picture_clips(folder, size=64)).frames)
