@@ -89,6 +89,7 @@ def _similarity(one: Tensor, other: Tensor, peak: float) -> tuple[Tensor, Tensor
 
 @cache
 def _window(dtype: torch.dtype, device: torch.device) -> Tensor:
-    places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    window = torch.exp(-places.square() / (2 * SIGMA**2))
-    return (window / window.sum()).to(device, dtype)
+    with torch.inference_mode(False):  # it is kept, and a loss may need it later
+        places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+        window = torch.exp(-places.square() / (2 * SIGMA**2))
+        return (window / window.sum()).to(device, dtype)
