@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from encoders import WrongInput, WrongSetting, encode_clip, load_encoder, reconstruct_clip
+from encoders.haar import _on as haar_of_device
 from encoders.haar import forward_haar, haar_matrix, inverse_haar
 from encoders.training.transform_start import principal_components, start_from_transform
 from encoders.video_network import VideoNetwork, VideoShape, blocks_of, cells_of
@@ -162,6 +163,17 @@ def test_training_sees_what_encoding_makes() -> None:
         with torch.no_grad():
             apart = network.frames(network.places(frames, stages))
         assert torch.allclose(network(frames, stages), apart, atol=1e-4)
+
+
+def test_training_may_follow_encoding(weights: str) -> None:
+    """What an encoder keeps between calls was not made for inference alone."""
+    haar_of_device.cache_clear()
+    encode_clip(
+        load_encoder("fifth-video", size=16, weights=weights), clips(1)[0][..., :16, :16].contiguous()
+    )
+    network = VideoNetwork(TINY)
+    network(clips(1)[:, :, :, :16, :16].to(torch.float32) / 127.5 - 1, 1).sum().backward()
+    assert network.encoder.into.weight.grad is not None
 
 
 def test_a_second_stage_leaves_the_first_as_it_is(weights: str) -> None:
