@@ -63,6 +63,6 @@ def _matrices(like: Tensor) -> tuple[Tensor, Tensor]:
 
 @cache
 def _on(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode(False):  # they are kept, and training may need them after encoding did
+    with torch.inference_mode(False):  # made while encoding, it is still good for training
         time, space = haar_matrix(GROUP_FRAMES), haar_matrix(CELL)
         return time.to(device, dtype), space.to(device, dtype)

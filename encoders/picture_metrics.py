@@ -89,7 +89,7 @@ def _similarity(one: Tensor, other: Tensor, peak: float) -> tuple[Tensor, Tensor
 
 @cache
 def _window(dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # it is kept, and a loss may need it later
+    with torch.inference_mode(False):  # made while measuring, it is still good for a loss
         places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
         window = torch.exp(-places.square() / (2 * SIGMA**2))
         return (window / window.sum()).to(device, dtype)

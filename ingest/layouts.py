@@ -20,6 +20,7 @@ from encoders.spec import RAGGED_AXES
 from ingest.clips import SHOWN, Wish
 from ingest.configuration import Configuration, rate_text
 from ingest.encoder_choice import name_for
+from ingest.errors import ProbeDiffers
 from ingest.recording import Incident, Recording, Track
 from ingest.sampling.frames import depth_shape
 from ingest.track_map import NATIVE, MapPart, TrackMap, sampled_by
@@ -243,6 +244,29 @@ def identity(layout: Mapping[str, Any]) -> str:
         tracks.append({**track, "spec": spec, "details": {}})  # what was measured, too, is no part of it
     data = {"members": layout["members"], "tracks": tracks}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def check_probe(
+    track: Mapping[str, Any], *, planned: str, here: str = "", place: str = "this machine"
+) -> None:
+    """Raise unless an encoder's probe is the one that was planned.
+
+    Args:
+        track: of a layout.
+        planned: the hash that it must have; empty: any.
+        here: the hash that it has; empty: that of the track's details.
+        place: where that is, for the message.
+
+    Raises:
+        ProbeDiffers: it gives other tokens; the message says what to do.
+    """
+    here = here or track["details"]["probe"]
+    if planned and here != planned:
+        raise ProbeDiffers(
+            f"track {track['name']}: {track['spec']['encoder']} on {place} gives other tokens (probe "
+            f"{here[:12]}) than where the dataset was planned ({planned[:12]}): use that kind of processor "
+            "or GPU and the library versions that its plan names, or make another dataset here"
+        )
 
 
 def slug(layout: Mapping[str, Any], digest: str, taken: set[str]) -> str:

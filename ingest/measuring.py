@@ -20,6 +20,7 @@ from encoders import (
     medium_of,
     model_families,
 )
+from encoders.sound_metrics import resampled
 from ingest.clips import Sampling, Wish, read_clips, windows_of
 from ingest.discovery import Walk, find_recordings
 from ingest.errors import CannotOpen, WrongUse
@@ -30,6 +31,8 @@ from ingest.timing import NS, clip_count
 
 MEDIA: tuple[Medium, ...] = ("pictures", "depth", "sound", "signal")
 FPS, SIGNAL_HZ = Fraction(8), Fraction(50)
+SOUND_RATE = 48_000
+"""Sound is read at the highest rate that an encoder has, and brought to each one's own."""
 CLIP_NS = 4 * NS
 MOST_RECORDINGS = 8
 
@@ -129,11 +132,19 @@ def _measured(
     encoder: Encoder, track: str, clips: list[torch.Tensor], rate: Fraction, columns: tuple[str, ...]
 ) -> dict[str, Any]:
     """Measure one encoder; what must be fitted is fitted to the same clips, as for a dataset of them."""
+    wanted = encoder.spec.input.rate
+    if encoder.spec.input.medium == "sound" and wanted not in (None, rate):
+        clips = [_at_rate(clip, int(rate), int(wanted)) for clip in clips]
     fitted = encoder.fit([clip.numpy() for clip in clips]) if encoder.spec.needs_fit else encoder
     quality = measure(fitted, clips, rate)
     figures = {_named(name, columns): value for name, value in quality.figures.items()}
     rates = {"track": track, "bits_per_second": quality.bits_per_second}
     return {**quality.to_json(), **rates, "figures": figures}
+
+
+def _at_rate(clip: torch.Tensor, rate: int, wanted: int) -> torch.Tensor:
+    """Return sound [1, N] at the rate of an encoder, in range."""
+    return torch.from_numpy(resampled(clip[0].numpy(), rate, wanted)).clamp(-1, 1)[None]
 
 
 def _named(figure: str, columns: tuple[str, ...]) -> str:
@@ -148,10 +159,7 @@ Clips = list[tuple[str, list[torch.Tensor], Fraction, tuple[str, ...]]]
 
 def _media(path: Path, length_ns: int) -> dict[str, Clips]:
     """Read pictures and sound of all recordings together, and each track of depth and signals by itself."""
-    spec = load_encoder(default_encoder("sound")).spec.input
-    sampling = Sampling(
-        fps=FPS, sample_rate=int(spec.rate or 16000), channels=spec.channels, signal_hz=SIGNAL_HZ
-    )
+    sampling = Sampling(fps=FPS, sample_rate=SOUND_RATE, channels=1, signal_hz=SIGNAL_HZ)
     pictures: list[torch.Tensor] = []
     sound: list[torch.Tensor] = []
     signals: dict[str, list[torch.Tensor]] = {}

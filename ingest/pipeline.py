@@ -455,6 +455,7 @@ class _Jobs:
         layouts = {layout["name"]: layout for layout in self.state.layouts.values()}
         base = self.doing.adds_to
         by_id = self.doing.found if base else self._by_id()
+        beside = _shards_of(base) if base else {}
         at_once = min(self.doing.engine.jobs_at_once, max(1, len(numbers)))
         threads = max(1, (os.cpu_count() or 1) // at_once)
         for number in numbers:
@@ -475,7 +476,7 @@ class _Jobs:
                     "device": self.doing.device,
                     "threads": threads,
                     **self.doing.processes.for_task(number),
-                    "adds_to": _shard_beside(base, number) if base else {},
+                    "adds_to": beside.get(number, {}),
                     "entries": [self._entry(entry, by_id[entry["id"]], info) for entry in task["clips"]],
                 },
             )
@@ -505,10 +506,12 @@ class _Jobs:
         }
 
 
-def _shard_beside(base: Dataset, task: int) -> dict[str, str]:
-    """Return where a task finds the shard of the dataset that it adds to."""
-    line = next(line for line in base.shard_lines() if line["task"] == task)
-    return {"dataset": str(base.path), "shard": line["name"], "layout": line["layout"]}
+def _shards_of(base: Dataset) -> dict[int, dict[str, str]]:
+    """Return by task where the shards are of a dataset that is added to."""
+    return {
+        line["task"]: {"dataset": str(base.path), "shard": line["name"], "layout": line["layout"]}
+        for line in base.shard_lines()
+    }
 
 
 def _names(outcome: Outcome) -> str:

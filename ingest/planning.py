@@ -20,7 +20,7 @@ from ingest.engine.local import Engine, Job, Outcome
 from ingest.errors import IngestError
 from ingest.examining import examination_of
 from ingest.fitting import FitSample, fit_job
-from ingest.layouts import estimated_bytes, identity, layout_of, select, slug
+from ingest.layouts import check_probe, estimated_bytes, identity, layout_of, select, slug
 from ingest.occupancy import occupied_clips
 from ingest.quarantine import examined_alone, fitted_without_culprits
 from ingest.recording import Incident, Recording
@@ -301,7 +301,19 @@ class Planning:
                 track["spec"] = outcome.result["specs"].get(track["name"], track["spec"])
                 if track["name"] in outcome.result["probes"]:
                     track["details"] = {"probe": outcome.result["probes"][track["name"]]}
+                    self._check_probe(track)
             yield {"kind": "layout", "layout": layout}
+
+    def _check_probe(self, track: Line) -> None:
+        """Raise where the same encoder gave other tokens when an earlier layout was planned."""
+        known = (
+            other["details"]["probe"]
+            for key, layout in self.state.layouts.items()
+            if key not in self._new_layouts
+            for other in layout["tracks"]
+            if other["spec"] == track["spec"] and "probe" in other["details"]
+        )
+        check_probe(track, planned=next(known, ""))
 
     def _redone_tasks(self) -> Iterator[Line]:
         """Repeat the tasks that hold recordings to retry; leave out recordings that are replaced."""

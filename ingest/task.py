@@ -24,8 +24,8 @@ from ingest.content_id import content_id, full_hash
 from ingest.encoder_client import EncoderLink
 from ingest.encoder_slots import has_fixed_rows
 from ingest.engine.local import Progress
-from ingest.errors import CannotOpen, IngestError, ProbeDiffers
-from ingest.layouts import select, source_of
+from ingest.errors import CannotOpen, IngestError
+from ingest.layouts import check_probe, select, source_of
 from ingest.opening import open_recording
 from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
@@ -363,24 +363,14 @@ def _way_to(track: Mapping[str, Any], device: str, link: EncoderLink | None) -> 
     Raises:
         ProbeDiffers: it does not give the tokens that it gave where the dataset was planned.
     """
-    spec = TokenSpec.from_json(track["spec"])
+    spec, planned = TokenSpec.from_json(track["spec"]), track["details"].get("probe", "")
     if link is not None and has_fixed_rows(spec) and spec.input.medium != "signal":
         distant = link.encoder(spec)
-        _check_probe(track, distant.probe, "the encoder process")
+        check_probe(track, planned=planned, here=distant.probe, place="the encoder process")
         return distant
     place = "cpu" if link is not None and spec.exact_across_devices else device
-    _check_probe(track, kept_probe(spec, place), place)
+    check_probe(track, planned=planned, here=kept_probe(spec, place), place=place)
     return kept_encoder_for(spec, place)
-
-
-def _check_probe(track: Mapping[str, Any], here: str, place: str) -> None:
-    planned = track["details"].get("probe", here)
-    if here != planned:
-        raise ProbeDiffers(
-            f"track {track['name']}: {track['spec']['encoder']} on {place} gives other tokens (probe "
-            f"{here[:12]}) than where the dataset was planned ({planned[:12]}): use that kind of "
-            "processor or GPU and the library versions that its plan names, or make another dataset here"
-        )
 
 
 def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def test_signals_are_measured_by_column() -> None:
     spec = InputSpec("signal", "float32", None, "BTD", 3, 4)
     rows = torch.tensor([[1.0, 7.0, float("nan")], [-1.0, 7.0, float("nan")]]).repeat(4, 1)
     quality = measure(Off(spec, rows[:, None], 2), [rows], Fraction(50))
-    assert quality.figures == pytest.approx({"rmse.0": 2.0, "rmse.1": 2.0, "normalised_rmse": 2.0})
+    columns = {f"{figure}.{column}": 2.0 for figure in ("rmse", "largest_error") for column in (0, 1)}
+    assert quality.figures == pytest.approx({**columns, "normalised_rmse": 2.0})
 
 
 def test_nothing_to_measure_has_no_figures() -> None:

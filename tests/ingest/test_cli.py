@@ -131,8 +131,10 @@ def test_encoders_are_listed(folder: Path) -> None:
     """Every encoder with its rate; measured quality for the media given."""
     assert "frames-dct (default)" in fifth("encoders").stdout
     measured = json.loads(fifth("encoders", "--measure", folder / "tone.wav", "--json").stdout)["measured"]
-    assert {entry["encoder"] for entry in measured} == {"sound-mdct", "mulaw-256"}
-    assert all(entry["figures"]["snr_db"] > 5 for entry in measured)
+    assert {entry["encoder"] for entry in measured} == {"sound-mdct", "fifth-audio", "opus", "mulaw-256"}
+    ratios = {entry["encoder"]: entry["figures"]["snr_db"] for entry in measured}
+    assert ratios.pop("fifth-audio") > -5  # its phases are made up
+    assert min(ratios.values()) > 5
 
 
 def test_help_names_every_command() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,16 @@ def test_nothing_to_measure_is_said(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="no signals to measure on"):
         evaluate_signals(tmp_path)
     assert Variant("opus", {"bit_rate": 6000}).label == "opus, bit_rate=6000"
+
+
+def test_models_of_hearing_are_used_where_installed(
+    tone_wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package `pystoi` on the path adds its figure to every encoder and a column to the table."""
+    (tmp_path / "pystoi.py").write_text("def stoi(wanted, made, rate):\n    return rate / 32000\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pystoi", raising=False)
+    found = evaluate_sound(tone_wav, ["mulaw-256"])
+    sys.modules.pop("pystoi", None)
+    assert found["measured"][0]["stoi"] == 0.5
+    assert "STOI" in sound_table(found)

@@ -13,13 +13,15 @@ import pytest
 import tiny_models
 from click.testing import CliRunner
 from made_bags import Ramp
+from made_sound import tone
+from made_video import Pictures, SoundTrack, write_video
 
 from encoders import ModelNotFound
 from encoders.registry import forget_encoders
 from ingest.cli import main
 from ingest.configuration import Settings
 from ingest.encoder_choice import EncoderChoice, name_for, parse_choices
-from ingest.errors import WrongUse
+from ingest.errors import ProbeDiffers, WrongUse
 from ingest.pipeline import Run, shard_recordings
 from ingest.reconstruction import reconstruct_sample
 from shards import TokenStream, dataset_info, open_dataset, verify_dataset
@@ -171,6 +173,21 @@ def test_another_machines_tokens_are_refused(
     assert "gives other tokens (probe 000000000000)" in run.unfinished[0]
     assert "make another dataset here" in run.unfinished[0]
     assert len(json.loads((out / "fifth.json").read_text())["layouts"]) == 1
+
+
+def test_a_dataset_does_not_grow_on_another_machine(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new layout whose encoder's probe is not that of the layouts before is not even planned."""
+    out = tmp_path / "out"
+    (videos / "b.wav").rename(tmp_path / "b.wav")
+    shard(videos, out, audio="mulaw-256")
+    with_sound = videos / "with_sound.mkv"
+    write_video(with_sound, Pictures(), SoundTrack(tone(440, 1.0), codec="pcm_s16le"))
+    monkeypatch.setattr("ingest.fitting.kept_probe", lambda spec, device: "0" * 64)
+    with pytest.raises(ProbeDiffers, match="track video: frames-dct on this machine gives other tokens"):
+        shard(videos, out, audio="mulaw-256")
+    assert len(list((out / "plan").iterdir())) == 1
 
 
 @pytest.mark.slow
