@@ -42,9 +42,8 @@ class VideoShape:
     """How large a network is. Stands in the weights' file."""
 
     levels: tuple[int, ...] = (37, 13, 9, 5, 3)
-    """Of each dimension. Odd ones have a level at zero, without which flat surfaces get a pattern; 64,935
-    codes fill 16 bits. A block's first components vary so much more than the others that even levels lose
-    almost 2 dB."""
+    """Of each dimension. Odd ones have a level at zero; 64,935 codes fill 16 bits. A block's first components
+    vary so much more than the others that even levels lose almost 2 dB."""
     stages: int = 2
     encoder_width: int = 192
     encoder_blocks: int = 4
