@@ -21,6 +21,10 @@ ifneq ($(wildcard ../shared/media/.),)
 export FIFTH_MEDIA ?= $(abspath ../shared/media)
 endif
 
+# Several processes run tests at once: a thread per core in each of them would only make them wait.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: help demo test quick lint check format clean
 
 help:  ## show this

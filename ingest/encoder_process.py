@@ -20,7 +20,7 @@ import torch
 
 from ingest.configuration import Configuration
 from ingest.encoder_client import abstract
-from ingest.engine.local import ONE_THREAD
+from ingest.engine.local import ONE_THREAD, module_path
 from ingest.errors import EncoderLost, WrongUse
 
 EncodeIn = Literal["auto", "worker", "process"]
@@ -73,7 +73,7 @@ class EncoderProcess:
             environment = {
                 **os.environ,
                 **dict.fromkeys(ONE_THREAD, "1"),
-                "PYTHONPATH": os.pathsep.join(sys.path),
+                "PYTHONPATH": module_path(),
             }
             arguments = [str(listener.fileno()), str(os.getpid()), self.device]
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

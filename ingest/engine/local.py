@@ -200,7 +200,7 @@ class _Worker:
         environment = {
             **os.environ,
             **dict.fromkeys(ONE_THREAD, "1"),
-            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONPATH": module_path(),
         }
         command = [sys.executable, "-P", "-c", WORKER, str(theirs.fileno()), str(os.getpid())]
         # Ctrl-C is for the parent, which ends us: a process begins with its parent's blocked signals
@@ -321,6 +321,12 @@ def _told(error: Exception) -> dict[str, Any]:
 
 def _pack(message: dict[str, Any]) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode()
+
+
+def module_path() -> str:
+    """Return where a new process must look for modules to find the same ones as this process."""
+    # an installation for development adds names that are no paths; the new process adds its own
+    return os.pathsep.join(path for path in sys.path if Path(path).exists())
 
 
 def peak_rss_bytes() -> int:

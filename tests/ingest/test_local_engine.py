@@ -169,7 +169,7 @@ def test_a_worker_has_one_thread_the_same_modules_and_no_terminal() -> None:
     with Engine(1) as engine:
         (outcome,) = engine.run([job("surroundings")])
     assert outcome.result["threads"] == "1"
-    ours = list(dict.fromkeys(sys.path))
+    ours = [path for path in dict.fromkeys(sys.path) if Path(path).exists()]
     assert outcome.result["path"][: len(ours)] == ours
     assert outcome.result["input"] == ""
 
