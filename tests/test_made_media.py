@@ -70,12 +70,12 @@ def test_a_turned_or_mirrored_card_is_not_read_as_upright() -> None:
     But for the few numbers whose pattern is its own mirror image; tests of turned pictures use none of them.
     """
     symmetric = set()
-    for number in range(800):
+    for number in range(256):
         card = draw_card(number, 160, 160)
         wrong = [card[:, ::-1], card[::-1], *(np.rot90(card, turns) for turns in (1, 2, 3))]
         # Eight bits of checksum let one wrong picture in 256 pass as some other number.
         symmetric |= {number for picture in wrong if read_card(picture) == number}
-    assert symmetric == {196, 728, 735}
+    assert symmetric == {196}
 
 
 def test_corners_tell_the_colours() -> None:
