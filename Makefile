@@ -45,10 +45,10 @@ demo: $(VENV)/installed  ## make example recordings, shard them, read them back,
 	@$(BIN)/python examples/demo.py $(DEMO)
 
 test: $(VENV)/installed-for-tests  ## run all tests
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 quick: $(VENV)/installed-for-tests  ## run the tests that take no more than a few seconds
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-for-tests  ## linter, formatter, types
 	$(BIN)/ruff check

@@ -37,7 +37,7 @@ def dataset(
         signals="fast-1024",
         device="cpu",
     )
-    shard_recordings([folder], out, settings)
+    shard_recordings([folder], out, settings, workers=0)
     return out
 
 

@@ -172,9 +172,9 @@ def test_nothing_but_json_is_believed(process: EncoderProcess) -> None:
 
 
 def test_a_dataset_has_the_same_bytes(videos: Path, tmp_path: Path) -> None:  # noqa: F811
-    """Wherever the encoding happens, and however many workers decode, the dataset is the same."""
+    """Wherever the encoding happens, the dataset is the same."""
     shard_recordings([videos], tmp_path / "here", SETTINGS, workers=0)
-    run = shard_recordings([videos], tmp_path / "there", SETTINGS, workers=2, encode_in="process")
+    run = shard_recordings([videos], tmp_path / "there", SETTINGS, workers=1, encode_in="process")
     assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
     (figures,) = run.encoder_processes
     assert figures["device"] == "cpu"

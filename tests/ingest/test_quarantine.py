@@ -46,7 +46,7 @@ sys.addaudithook(ends)
 """
 
 SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="cpu")
-LIMITS = Limits(stall_seconds=3, memory_bytes=800 << 20)
+LIMITS, NONE = Limits(stall_seconds=5, memory_bytes=800 << 20), Limits()
 
 
 class Ear(Listener):
@@ -73,9 +73,9 @@ def bad_video(folder: Path, name: str) -> None:
     write_video(folder / name, Pictures(frames=24 + ord(name[-5]) % 20, width=160, height=96))
 
 
-def shard(folder: Path, out: Path, ear: Listener | None = None, **choice: Any) -> Run:
+def shard(folder: Path, out: Path, limits: Limits, ear: Listener | None = None, **choice: Any) -> Run:
     return shard_recordings(
-        [folder], out, SETTINGS, choice=Choice(**choice), workers=1, limits=LIMITS, listener=ear
+        [folder], out, SETTINGS, choice=Choice(**choice), workers=1, limits=limits, listener=ear
     )
 
 
@@ -83,7 +83,7 @@ CAUSES = {
     "task_crash.mp4": "the worker process died: Segmentation fault",
     "task_grow.mp4": "the worker process was ended: it took more than the 0.78 GiB of memory that it may use",
     "task_hang.mp4": "the worker process was ended: it read nothing, wrote nothing and told of no progress "
-    "for 3 s",
+    "for 5 s",
 }
 
 
@@ -96,7 +96,7 @@ def test_what_ends_its_worker_is_found_and_set_apart(folder: Path, tmp_path: Pat
     for name in CAUSES:
         bad_video(folder, name)
     out, ear = tmp_path / "out", Ear()
-    run = shard(folder, out, ear)
+    run = shard(folder, out, LIMITS, ear)
     assert run.unfinished == []
     assert statuses(out) == {"a.mp4": "ok", **dict.fromkeys(CAUSES, "failed")}
     causes = {failure["recording"]: failure["cause"] for failure in dataset_info(out)["failures"]}
@@ -109,10 +109,10 @@ def test_what_ends_its_worker_is_found_and_set_apart(folder: Path, tmp_path: Pat
     assert samples(out) == samples(alone)
 
     before, ear = hashes(out), Ear()
-    assert shard(folder, out, ear).tasks_run == 0
+    assert shard(folder, out, LIMITS, ear).tasks_run == 0
     assert (hashes(out), ear.lines) == (before, [])
     (folder / "healed").touch()
-    assert shard(folder, out, retry_failed=True).unfinished == []
+    assert shard(folder, out, NONE, retry_failed=True).unfinished == []
     assert statuses(out) == {"a.mp4": "ok", **dict.fromkeys(CAUSES, "ok")}
     assert dataset_info(out)["failures"] == []
     assert verify_dataset(out) == []
@@ -126,16 +126,16 @@ def samples(dataset: Path) -> dict[str, int]:
 def test_what_can_t_be_looked_at_is_in_quarantine_too(folder: Path, tmp_path: Path) -> None:
     """A recording that ends the worker that examines it is a failure with its content id, once."""
     bad_video(folder, "examine_crash.mp4")
-    shard(folder, tmp_path / "out")
+    shard(folder, tmp_path / "out", NONE)
     (failure,) = dataset_info(tmp_path / "out")["failures"]
     assert failure["recording"] == "examine_crash.mp4"
     assert "in quarantine" in failure["cause"]
     assert len(failure["id"]) == 64
     before = hashes(tmp_path / "out")
-    assert shard(folder, tmp_path / "out").tasks_run == 0
+    assert shard(folder, tmp_path / "out", NONE).tasks_run == 0
     assert hashes(tmp_path / "out") == before
     (folder / "healed").touch()
-    shard(folder, tmp_path / "out", retry_failed=True)
+    shard(folder, tmp_path / "out", NONE, retry_failed=True)
     assert statuses(tmp_path / "out")["examine_crash.mp4"] == "ok"
 
 
@@ -146,9 +146,9 @@ def test_what_no_recording_does_alone_is_nobodys_fault(
     bad_video(folder, "task_crash.mp4")
     with monkeypatch.context() as patch:
         patch.setattr("ingest.pipeline.culprits", lambda engine, task: iter(()))
-        run = shard(folder, tmp_path / "out")
+        run = shard(folder, tmp_path / "out", NONE)
     assert len(run.unfinished) == 1
     assert dataset_info(tmp_path / "out")["failures"] == []
     (folder / "healed").touch()
-    assert shard(folder, tmp_path / "out").unfinished == []
+    assert shard(folder, tmp_path / "out", NONE).unfinished == []
     assert statuses(tmp_path / "out")["task_crash.mp4"] == "ok"

@@ -84,12 +84,12 @@ def test_made_files_give_the_frames_of_decoding_everything(kind: str, tmp_path: 
 @pytest.mark.media
 @pytest.mark.slow
 def test_real_files_give_the_frames_of_decoding_everything(media: Path) -> None:
-    """The first seconds of every real video, up to 1080p, whose packets all decode."""
+    """The first second of every real video, up to 720p, whose packets all decode."""
     saved = 0
     for path in sorted((media / "video").iterdir()):
         if path.name not in DAMAGED:
-            saved += check(path, NS, RATES[:1], 1920 * 1088)
-    assert saved > 200
+            saved += check(path, NS, RATES[:1], 1280 * 720)
+    assert saved > 100
 
 
 def test_pictures_that_nothing_refers_to_are_passed_over(tmp_path: Path) -> None:

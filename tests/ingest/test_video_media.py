@@ -15,7 +15,7 @@ from ingest.sources.video_file import VideoFile
 from ingest.timing import NS
 
 pytestmark = pytest.mark.media
-LONGEST_NS, LONGEST_LARGE_NS = 2 * NS, NS
+LONGEST_NS, LONGEST_LARGE_NS = NS, NS // 2
 """So much of a file is decoded; of pictures of more than a megapixel less."""
 TOO_LARGE = {"8k24fps_300ms.mp4"}
 NOISE = {
