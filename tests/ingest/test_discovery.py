@@ -18,7 +18,7 @@ from made_bags import open_bag as make_bag
 from ingest.discovery import Candidate, Walk, find_recordings
 from ingest.media_signatures import has_media_signature
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 def touch(*paths: Path) -> None:

@@ -39,14 +39,14 @@ def ends(event, arguments):
     if how == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if how == "grow":
-        taken = b"1" * (1 << 30)
+        taken = b"1" * (5 << 29)
     time.sleep(600)
 
 sys.addaudithook(ends)
 """
 
 SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="cpu")
-LIMITS, NONE = Limits(stall_seconds=5, memory_bytes=800 << 20), Limits()
+LIMITS, NONE = Limits(stall_seconds=8, memory_bytes=3 << 29), Limits()
 
 
 class Ear(Listener):
@@ -81,9 +81,9 @@ def shard(folder: Path, out: Path, limits: Limits, ear: Listener | None = None, 
 
 CAUSES = {
     "task_crash.mp4": "the worker process died: Segmentation fault",
-    "task_grow.mp4": "the worker process was ended: it took more than the 0.78 GiB of memory that it may use",
+    "task_grow.mp4": "the worker process was ended: it took more than the 1.50 GiB of memory that it may use",
     "task_hang.mp4": "the worker process was ended: it read nothing, wrote nothing and told of no progress "
-    "for 5 s",
+    "for 8 s",
 }
 
 
@@ -98,10 +98,10 @@ def test_what_ends_its_worker_is_found_and_set_apart(folder: Path, tmp_path: Pat
     out, ear = tmp_path / "out", Ear()
     run = shard(folder, out, LIMITS, ear)
     assert run.unfinished == []
-    assert statuses(out) == {"a.mp4": "ok", **dict.fromkeys(CAUSES, "failed")}
     causes = {failure["recording"]: failure["cause"] for failure in dataset_info(out)["failures"]}
     twice = "in quarantine: reading it ended the process that did, twice"
     assert causes == {name: f"{twice} ({words})" for name, words in CAUSES.items()}
+    assert statuses(out) == {"a.mp4": "ok", **dict.fromkeys(CAUSES, "failed")}
     assert sum("--retry-failed" in line for line in ear.lines) == len(CAUSES)
     assert verify_dataset(out) == []
     alone = tmp_path / "alone"
