@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from shards.errors import DamagedDataset
@@ -60,8 +60,12 @@ Json = dict[str, Any]
 class Ledger:
     """Plan and records of a dataset, read when it is made. Close it, or use it as a context manager."""
 
-    def __init__(self, folder: DatasetFolder) -> None:
+    def __init__(self, folder: DatasetFolder, without: Collection[int] = ()) -> None:
         """Read plan and records.
+
+        Args:
+            folder: of the dataset.
+            without: tasks whose records are not read, as if they were not done.
 
         Raises:
             DamagedDataset: they can't be read, or don't fit each other.
@@ -76,7 +80,7 @@ class Ledger:
         """The sum of what the records counted."""
         self.records_sha256 = ""
         """sha256 over a line `NUMBER.json SHA256` per record, in order: no record can change unseen."""
-        self._folder = folder
+        self._folder, self._without = folder, frozenset(without)
         self._db = sqlite3.connect("")
         self._db.executescript(_SCHEMA)
         self._read_plan()
@@ -256,7 +260,7 @@ class Ledger:
         digest = hashlib.sha256()
         self._done = 0
         planned = "SELECT layout, task IN (SELECT task FROM superseded) FROM tasks WHERE task = ?"
-        for task in sorted(self._folder.tasks_done()):
+        for task in sorted(self._folder.tasks_done() - self._without):
             row = self._db.execute(planned, (task,)).fetchone()
             if row is None:
                 raise self._damaged(f"records/{task:06d}.json is of a task that is not in the plan")
