@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ingest.discovery import Candidate
 from ingest.engine.local import Progress
 from ingest.errors import CannotOpen
 from ingest.opening import open_recording
+from ingest.unchanged import Content, Reading, stamps_of
 
 
 def examination_of(
@@ -59,10 +61,21 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     Returns:
         What `identify` says; if the content is not the known one `info` (the recording's JSON) or `cause`
         (why it can't be opened).
+
+    Raises:
+        RecordingChanged, RecordingTouched: somebody wrote to it meanwhile.
     """
+    files = tuple(Path(path) for path in [*argument["paths"], *argument["sidecars"]])
+    before, begun_ns = stamps_of(files), time.time_ns()
     found = identify(argument, progress)
     if found["known"]:
         return found
+    looked_at = _looked_into(argument, found)
+    Reading(Content(argument["name"], found["id"], files, argument["episode"]), before, begun_ns).check()
+    return looked_at
+
+
+def _looked_into(argument: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     paths = [Path(path) for path in argument["paths"]]
     sidecars = [Path(path) for path in argument["sidecars"]]
     episode = argument["episode"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from encoders import ClipEncoder, ClipTokens, Encoder, TokenSpec, kept_encoder_f
 from encoders.launcher import Launches
 from ingest.clips import Wish, merge_incidents, read_clips, windows_of
 from ingest.configuration import Configuration
-from ingest.content_id import content_id, full_hash
 from ingest.encoder_client import EncoderLink
 from ingest.encoder_slots import has_fixed_rows
 from ingest.engine.local import Progress
@@ -31,6 +30,7 @@ from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
 from ingest.sampling.clip import ClipMedia, DepthClip, PictureClip, SignalClip, SoundClip, TextClip, Window
 from ingest.sampling.frames import is_range_image
+from ingest.unchanged import Content, Reading
 from shards import DatasetFolder, ShardWriter, open_dataset, recording_number, sample_key, shard_name
 
 Tag = tuple[str, int, str]
@@ -67,6 +67,11 @@ class Entry:
             first=data["first"],
             count=data["count"],
         )
+
+    @property
+    def known(self) -> Content:
+        """The content that was planned."""
+        return Content(self.name, self.content, (*self.paths, *self.sidecars), self.episode)
 
 
 @dataclass
@@ -386,7 +391,8 @@ def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         `samples`, `tokens`, `bytes`, `failures` of the task, for the progress display.
 
     Raises:
-        IngestError: a recording is not what was planned any more.
+        RecordingChanged, RecordingTouched: a recording is not, or was not, what was planned.
+        IngestError: a recording is gone, or can't be opened any more.
         EncoderLost: the encoder process has ended; the task may be tried again.
         OSError: the machine's fault; the task may be tried again.
     """
@@ -403,24 +409,31 @@ def rehearse(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Read and encode all of a task, and write nothing: to find out which recording ends the process."""
     torch.set_num_threads(1)
     _limit_cv2()
-    _Task({**argument, "encoder_process": ""}, None, progress).run(None)
+    task = _Task({**argument, "encoder_process": ""}, None, progress)
+    for entry in task.entries:
+        entry.known.check()  # one that changed is not to blame for what happened to the planned one
+    task.run(None)
     return {}
 
 
 def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
     folder = DatasetFolder(Path(argument["dataset"]))
-    for entry in task.entries:
-        _check_unchanged(entry)
+    readings = [entry.known.check() for entry in task.entries]
     number = int(argument["task"])
     name = shard_name(task.layout["name"], number)
     with ShardWriter(folder.shards_folder, name, task.layout) as writer:
         try:
             task.run(writer)
         except CannotOpen as error:
+            _check_all(readings)
             names = ", ".join(entry.name for entry in task.entries[:3])
             raise IngestError(
                 f"a recording that could be read when planned can't be now ({names}): {error}"
             ) from error
+        except Exception:  # whatever it is, that somebody changed the file under us explains it
+            _check_all(readings)
+            raise
+        _check_all(readings)
         figures = writer.close()
     record = task.record(figures.to_json() if figures else None)
     folder.write_record(number, record)
@@ -437,12 +450,10 @@ def _first(failures: list[dict[str, Any]]) -> str:
     return f"{failures[0]['recording']}: {failures[0]['cause']}" if failures else ""
 
 
-def _check_unchanged(entry: Entry) -> None:
-    files = [*entry.paths, *entry.sidecars]
-    if entry.content not in (content_id(files, entry.episode), ""):
-        if full_hash(files) == entry.content:
-            return
-        raise IngestError(f"{entry.name} has changed since it was planned; run the same command again")
+def _check_all(readings: Sequence[Reading]) -> None:
+    """Raise where a recording was written to while it was read: what was made of it belongs to nothing."""
+    for reading in readings:
+        reading.check()
 
 
 def _limit_cv2() -> None:

@@ -99,7 +99,7 @@ def _manifest_anew(folder: DatasetFolder, ledger: Ledger | None) -> Json | None:
         return None
     try:
         return derive(folder, ledger, measure)
-    except (KeyError, TypeError, ValueError, AttributeError):  # a layout that is JSON, but no layout
+    except (WrongLayout, KeyError, TypeError, ValueError, AttributeError):  # JSON, but no layout
         return None
 
 
