@@ -174,12 +174,11 @@ class _Repairing:
         self.lines = {line["task"]: line for line in shard_lines(self.folder)}
         if self._records(small) and not self.dry_run:
             small = self._small()
+        small = self._run_again(small)
         self._shards(small, progress)
-        if self.to_run:
-            self._run_again(small)
-            small = self._small() if not self.dry_run else small
+        small = self._run_again(small)
         self._derived(small)
-        self._leftovers()
+        self._leftovers(small)
 
     def _small(self) -> SmallFiles:
         ledger, unread = read_ledger(self.folder)
@@ -195,7 +194,8 @@ class _Repairing:
         for problem in _damaged(small.problems, "plan/"):
             facts = stored[problem.file]
             path = self.folder.path / problem.file
-            data = unflipped(path.read_bytes(), facts["sha256"]) if path.is_file() else None
+            same_size = path.is_file() and path.stat().st_size == facts["bytes"]
+            data = unflipped(path.read_bytes(), facts["sha256"]) if same_size else None
             if data is not None:
                 self._put(problem.file, [data], "one byte had changed: found by its hash")
                 mended = True
@@ -286,7 +286,8 @@ class _Repairing:
             names = {Path(problem.file).name.partition(".")[0] for problem in _damaged(problems, "shards/")}
             for problem in problems:
                 if Path(problem.file).name.partition(".")[0] not in names:
-                    self._left(problem.file, f"{problem.what}: it was written so, and would be again")
+                    so = "" if problem.file == "shards" else ": it was written so, and would be again"
+                    self._left(problem.file, problem.what + so)
             if names:
                 self._mend_shards(known, names, problems)
 
@@ -318,8 +319,15 @@ class _Repairing:
 
     # Tasks
 
-    def _run_again(self, small: SmallFiles) -> None:
-        """Run tasks again, aside, and take of what they make the files that are damaged."""
+    def _run_again(self, small: SmallFiles) -> SmallFiles:
+        """Run tasks again, aside, take of what they make the files that are damaged, and look anew."""
+        if self.to_run:
+            self._run_tasks(small)
+            self.to_run.clear()
+            return small if self.dry_run else self._small()
+        return small
+
+    def _run_tasks(self, small: SmallFiles) -> None:
         lacking = self.again.lacking(sorted(self.to_run)) if self.planned else {}
         if not self.planned:
             lacking = dict.fromkeys(self.to_run, "it can only be made again by the plan, which is damaged")
@@ -410,6 +418,7 @@ class _Repairing:
     def _derived(self, small: SmallFiles) -> None:
         """Make tables, card, Energon's files and manifest again where they are damaged."""
         damaged = {p.file for p in _damaged(small.problems, "") if not p.file.startswith(("plan", "records"))}
+        sound = small.sound or (self.dry_run and not self._lacks_plan_or_records(small))
         others = [p for p in small.problems if p.kind not in ("missing", "changed")]
         if small.sound and not small.proven and not self.dry_run:
             self._keep_card(damaged)
@@ -419,13 +428,19 @@ class _Repairing:
             self._derive(damaged)
         how = "made again from plan and records"
         for name in sorted(damaged):
-            if small.sound:
+            if sound:
                 self.done.mended.append(Mended(name, f"would be {how}" if self.dry_run else how))
             else:
                 self._left(name, "is made from plan and records, once these are as they were")
         for problem in others:
             if small.proven or problem.file != MANIFEST:
                 self._left(problem.file, problem.what)
+
+    def _lacks_plan_or_records(self, small: SmallFiles) -> bool:
+        """Tell whether plan or records stay damaged."""
+        files = [left.file for left in self.done.left]
+        files += [problem.file for problem in small.problems if problem.kind == "wrong"]
+        return any(name.startswith(("plan", "records")) for name in files)
 
     def _derive(self, damaged: set[str]) -> None:
         def put(path: Path, pieces: Iterable[bytes]) -> FileFacts:
@@ -449,10 +464,10 @@ class _Repairing:
         if CARD in damaged and path.is_file():
             path.rename(path.with_name("README.before-repair.md"))
 
-    def _leftovers(self) -> None:
-        """Remove what stopped runs left, as the next run would; only where all is well else."""
+    def _leftovers(self, small: SmallFiles) -> None:
+        """Remove what stopped runs left, as the next run would; only where nothing else is in doubt."""
         scratch = self.folder.path / SCRATCH
-        if self.dry_run or self.done.left:
+        if self.dry_run or self.done.left or not small.proven:
             return
         if scratch.exists():
             shutil.rmtree(scratch)

@@ -65,7 +65,9 @@ def check_small_files(folder: DatasetFolder, ledger: Ledger | None, unread: str)
     small = _chosen(folder, anew)
     manifest = small.manifest
     if manifest is None:
-        small.sound = ledger is not None
+        lost = list(_records_in_table(folder))
+        small.sound = ledger is not None and not lost
+        small.problems += lost
         small.problems += _unread(unread, small.problems)
         return small
     try:
@@ -207,17 +209,8 @@ def _records(folder: DatasetFolder, ledger: Ledger | None, manifest: Json, later
     now = {"count": ledger.tasks["done"], "sha256": ledger.records_sha256} if ledger else _chain(folder)
     if now == manifest["records"]:
         return
-    known: set[int] = set()
-    found = 0
-    for line in shard_lines(folder):
-        task = line["task"]
-        known.add(task)
-        path = folder.record_path(task)
-        data = _bytes(path)
-        if data is None or hashlib.sha256(data).hexdigest() != line["record_sha256"]:
-            found += 1
-            what = "is not the record that the tables were made from"
-            yield _damaged(f"records/{path.name}", data, what)
+    found = list(_records_in_table(folder))
+    known = {line["task"] for line in shard_lines(folder)}
     others = sorted(folder.tasks_done() - known)
     for task in others:
         path = folder.record_path(task)
@@ -227,9 +220,9 @@ def _records(folder: DatasetFolder, ledger: Ledger | None, manifest: Json, later
             what = "is of another task"
         except DamagedDataset as error:
             what = str(error).rpartition(f"{path.name}: ")[2]
-        found += 1
-        yield Problem(f"records/{path.name}", "", what, "changed")
+        found.append(Problem(f"records/{path.name}", "", what, "changed"))
     if found or later:
+        yield from found
         return
     if len(others) == 1 and now["count"] == manifest["records"]["count"]:
         name = f"records/{folder.record_path(others[0]).name}"
@@ -237,6 +230,26 @@ def _records(folder: DatasetFolder, ledger: Ledger | None, manifest: Json, later
         return
     what = f"are {now}, and {manifest['records']} in {MANIFEST}: one without a shard changed or is missing"
     yield Problem("records", "", what, "changed")
+
+
+def _records_in_table(folder: DatasetFolder) -> Iterator[Problem]:
+    """Say which records with shards are not those that the table of shards was made from."""
+    gone: set[int] | None = None
+    for line in shard_lines(folder):
+        path = folder.record_path(line["task"])
+        data = _bytes(path)
+        if data is None or hashlib.sha256(data).hexdigest() != line["record_sha256"]:
+            gone = _superseded(folder) if gone is None else gone
+            if line["task"] not in gone:
+                what = "is not the record that the tables were made from"
+                yield _damaged(f"records/{path.name}", data, what)
+
+
+def _superseded(folder: DatasetFolder) -> set[int]:
+    try:
+        return folder.superseded_tasks()
+    except DamagedDataset:
+        return set()
 
 
 def _chain(folder: DatasetFolder) -> Json:
