@@ -282,7 +282,7 @@ class _Plan:
                 plan.head = line
             elif line["kind"] == "layout":
                 plan.layouts[line["layout"]["name"]] = line["layout"]
-            elif line["kind"] == "recording" and line["info"]:
+            elif line["kind"] == "recording" and line.get("info"):
                 plan.recordings[line["id"]] = line
             elif line["kind"] == "task":
                 plan.tasks[line["task"]] = line
