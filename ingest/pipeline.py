@@ -387,7 +387,7 @@ def _run_pending(
                 continue
             tries[number] = tries.get(number, 0) + 1
             _stop_on_full_disk(outcome)
-            lost = outcome.ended_its_worker or outcome.result["type"] == "EncoderLost"
+            lost = outcome.ended_its_worker or outcome.result["type"] in ("EncoderLost", "RecordingTouched")
             if lost and tries[number] < MOST_TRIES:
                 listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
                 again.append(number)
