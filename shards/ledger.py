@@ -13,6 +13,7 @@ grow with the dataset.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sqlite3
@@ -51,7 +52,8 @@ INSERT INTO incidents (kind, name, id, part, line)
 """
 _INCIDENT_FIELDS = {"recording": "", "id": "", "track": "", "start_ns": 0, "stop_ns": 0, "cause": ""}
 _COMMON_CAUSES = 100
-_MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, sqlite3.Error)
+_WRONG_VALUES = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError)
+_MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, *_WRONG_VALUES)
 """What comes of a line that is JSON, but not what it must be."""
 
 Json = dict[str, Any]
@@ -69,6 +71,7 @@ class Ledger:
 
         Raises:
             DamagedDataset: they can't be read, or don't fit each other.
+            OSError: the disk of temporary files is full.
         """
         self.head: Json = {}
         """From part 0: configuration and its digest."""
@@ -82,10 +85,16 @@ class Ledger:
         """sha256 over a line `NUMBER.json SHA256` per record, in order: no record can change unseen."""
         self._folder, self._without = folder, frozenset(without)
         self._db = sqlite3.connect("")
-        self._db.executescript(_SCHEMA)
-        self._read_plan()
-        self._read_records()
-        self._db.execute(_STALE)
+        try:
+            self._db.executescript(_SCHEMA)
+            self._read_plan()
+            self._read_records()
+            self._db.execute(_STALE)
+        except sqlite3.OperationalError as error:  # of the machine, not of the dataset
+            words = (
+                f"a temporary file can't be written ({error}): make room, or name another folder in TMPDIR"
+            )
+            raise OSError(errno.ENOSPC, words) from error
 
     def close(self) -> None:
         """Drop the temporary file."""
