@@ -17,8 +17,8 @@ names it.
      "read_back": 1}
 
 `read`, `write` and `stream` are bytes that one core moves; `decode` and `encode` seconds of media per second.
-`media`: bytes per second of media, before and after. `scaling`: what share of its rate alone a core has beside all
-others. `read_back`: how often every token is streamed to training, on average, while as many are made.
+`media`: bytes per second of media, before and after. `scaling`: what share of its rate alone a core has
+beside all others. `read_back`: how often every token is streamed to training while as many are made.
 """
 
 from __future__ import annotations

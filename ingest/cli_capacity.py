@@ -16,7 +16,7 @@ from ingest.cli_errors import speaks
 )
 @click.option(
     "--measured",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path),
     required=True,
     help="File of rates; our benchmarks write it.",
 )
