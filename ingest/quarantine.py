@@ -4,16 +4,22 @@ A decoder that crashes, hangs or takes all memory ends its worker, not the run. 
 again; if that ends the same way, every recording of it is tried alone, in a process of its own. Those that
 end theirs again go into quarantine: a plan line says which clips and why, and another replaces the task by
 the same one without them. `--retry-failed` lets them out.
+
+A recording that has changed since it was planned is set apart in the same way: what was planned of it is not
+to be had any more, and the others of its task are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ingest.engine.local import Engine, Job, Outcome
 
 Line = dict[str, Any]
+CHANGED = (
+    "it has changed since it was planned: what it held then is lost; the next run takes what it holds now"
+)
 
 
 def reason(outcome: Outcome) -> str:
@@ -63,8 +69,20 @@ def culprits(engine: Engine, task: Mapping[str, Any]) -> Iterator[tuple[int, Out
                 yield place, outcome
 
 
+def changed(engine: Engine, task: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the places of a task's recordings that are not what was planned any more.
+
+    Args:
+        engine: on which the task was run.
+        task: the argument of the task's job.
+    """
+    with engine.alone() as alone:
+        outcome = next(iter(alone.run([Job("ingest.unchanged:find_changed", dict(task))])))
+    yield from outcome.result.get("places", ())
+
+
 def quarantine_lines(
-    task: Line, number: int, found: Mapping[int, str], recordings: Mapping[str, Line], clip_ns: int
+    task: Line, number: int, found: Mapping[int, str], recording_of: Callable[[str], Line], clip_ns: int
 ) -> Iterator[Line]:
     """Yield the plan lines that set clips apart, and the task without them in place of the old one.
 
@@ -72,12 +90,12 @@ def quarantine_lines(
         task: the line of the task that ended its workers.
         number: of the new task.
         found: place in the task's clips to the reason.
-        recordings: content id to the recording's plan line.
+        recording_of: content id to the recording's plan line.
         clip_ns: length of a clip.
     """
     for place, words in sorted(found.items()):
         entry = task["clips"][place]
-        recording = recordings[entry["id"]]
+        recording = recording_of(entry["id"])
         start_ns = recording["origin_ns"] + entry["first"] * clip_ns
         yield {
             "kind": "quarantine",

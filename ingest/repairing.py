@@ -20,12 +20,16 @@ from ingest.configuration import PIPELINE_REVISION, Configuration, resolve_devic
 from ingest.content_id import content_id, full_hash
 from ingest.discovery import Candidate, Walk, find_recordings
 from ingest.encoder_process import EncoderProcesses, devices_for
-from ingest.engine.local import Engine, Job
+from ingest.engine.local import Engine
 from ingest.engine.watch import Limits, default_memory_bytes
-from ingest.pipeline import STALL_SECONDS, Listener, check_inputs, plan_head
-from ingest.planning import Line, Planning, PlanState
-from shards import Dataset, DatasetFolder, Repair, ShardsError, open_dataset, repair_dataset
-from shards.canonical_json import json_line, read_json
+from ingest.jobs import Doing, Jobs
+from ingest.listening import Listener
+from ingest.pipeline import STALL_SECONDS, check_inputs
+from ingest.plan_head import plan_head, versions_of
+from ingest.plan_state import Line, Place, PlanState
+from ingest.planning import Planning
+from shards import DatasetFolder, Repair, ShardsError, open_dataset, repair_dataset
+from shards.canonical_json import json_line, placed_json_lines, read_json
 from shards.folder import MANIFEST
 
 
@@ -55,7 +59,7 @@ def repair(
     if paths:
         check_inputs(paths)
     path, count = Path(dataset), os.cpu_count() or 1 if workers is None else workers
-    places = _Places(paths, path)
+    places = _BySize(paths, path)
 
     def again(folder: DatasetFolder) -> FromRecordings:
         base = None if folder.path == path else path
@@ -65,7 +69,7 @@ def repair(
 
 
 @dataclass
-class _Places:
+class _BySize:
     """Where recordings are now, by their content. Only files of the right size are read."""
 
     inputs: Sequence[Path]
@@ -73,29 +77,25 @@ class _Places:
     _ids: dict[Candidate, str] = field(default_factory=dict)
 
     @cached_property
-    def _by_size(self) -> dict[int, list[Candidate]]:
+    def _sizes(self) -> dict[int, list[Candidate]]:
         found: dict[int, list[Candidate]] = {}
         for candidate in self.candidates(Walk()) if self.inputs else ():
-            found.setdefault(sum(path.stat().st_size for path in _files(candidate)), []).append(candidate)
+            found.setdefault(sum(path.stat().st_size for path in candidate.files), []).append(candidate)
         return found
 
     def candidates(self, walk: Walk) -> Iterator[Candidate]:
         """Yield what is in the inputs."""
         return find_recordings(self.inputs, walk, skip=self.dataset)
 
-    def find(self, recording: Line) -> Candidate | None:
-        """Return where a planned recording is now."""
-        candidates = self._by_size.get(recording["size_bytes"], [])
+    def find(self, content: str, size_bytes: int) -> Candidate | None:
+        """Return where a recording is now."""
+        candidates = self._sizes.get(size_bytes, [])
         for candidate in candidates:
             if candidate not in self._ids:
-                self._ids[candidate] = content_id(_files(candidate), candidate.episode)
-            if self._ids[candidate] == recording["id"]:
+                self._ids[candidate] = content_id(candidate.files, candidate.episode)
+            if self._ids[candidate] == content:
                 return candidate
-        return next((c for c in candidates if full_hash(_files(c)) == recording["id"]), None)
-
-
-def _files(candidate: Candidate) -> list[Path]:
-    return [*candidate.paths, *candidate.sidecars]
+        return next((c for c in candidates if full_hash(c.files) == content), None)
 
 
 @dataclass
@@ -105,40 +105,52 @@ class FromRecordings:
     folder: DatasetFolder
     base: Path | None
     """The dataset that it adds to."""
-    places: _Places
+    places: _BySize
     workers: int
     listener: Listener
+    _found: dict[str, Candidate] = field(default_factory=dict)
+    """By content: the recordings of the tasks that can be run."""
 
     def lacking(self, tasks: Sequence[int]) -> dict[int, str]:
         """Return the tasks that can't be run here, and why."""
         refusal = self._refusal()
         if refusal:
             return dict.fromkeys(tasks, refusal)
-        lacking = {}
-        for task in tasks:
-            contents = {entry["id"] for entry in self._plan.tasks[task]["clips"]}
-            recordings = [self._plan.recordings[content] for content in contents]
-            missing = sorted(line["recording"] for line in recordings if self.places.find(line) is None)
-            if missing:
-                more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-                names = ", ".join(missing[:3]) + more
-                lacking[task] = f"task {task} must be run again: give the folder that holds {names}"
+        state, lacking = PlanState(self.folder), {}
+        wanted = {task: {entry["id"] for entry in state.task(task)["clips"]} for task in tasks}
+        missing = self._look_for(set().union(*wanted.values()))
+        for task, contents in wanted.items():
+            names = sorted(missing[content] for content in contents & missing.keys())
+            if names:
+                some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+                lacking[task] = f"task {task} must be run again: give the folder that holds {some}"
         return lacking
+
+    def _look_for(self, contents: set[str]) -> dict[str, str]:
+        """Find recordings; return the names of those that are not in the inputs, by content."""
+        missing = {}
+        for line in self.folder.read_plan():
+            if line["kind"] == "recording" and line["info"] and line["id"] in contents:
+                place = self.places.find(line["id"], line["size_bytes"])
+                if place is None:
+                    missing[line["id"]] = line["recording"]
+                else:
+                    self._found[line["id"]] = place
+        return missing
 
     def run(self, scratch: DatasetFolder, tasks: Sequence[int]) -> dict[int, str]:
         """Run tasks again, and say which could not be done."""
         why: dict[int, str] = {}
         configuration, device = self._configuration, self._device
+        base = open_dataset(self.base, joined=False) if self.base else None
         limits = Limits(STALL_SECONDS, default_memory_bytes(self.workers))
         with (
             Engine(self.workers, self._heard, limits) as engine,
             EncoderProcesses(devices_for("auto", device, configuration), self.workers) as processes,
         ):
-            jobs = (
-                Job("ingest.task:run_task", self._argument(scratch, task) | processes.for_task(task))
-                for task in tasks
-            )
-            for outcome in engine.run(jobs):
+            state = PlanState(scratch)
+            doing = Doing(scratch, configuration, device, state, self._found.get, engine, processes, base)
+            for outcome in engine.run(Jobs(doing, self.listener, [], len(tasks)).of(tasks)):
                 if outcome.kind != "done":
                     task = outcome.job.argument["task"]
                     why[task] = f"task {task} could not be run again: {outcome.result['error']}"
@@ -150,21 +162,20 @@ class FromRecordings:
             return None
         try:
             configuration = Configuration(read_json(self.folder.path / MANIFEST)["configuration"])
-            before = list(_lines_before(self.folder, part))
+            state = PlanState(_PartsBefore(self.folder, part))
         except (ShardsError, OSError, KeyError):
             return None
         self.listener.say(f"planning part {part} again, to see whether it comes out as it was")
         walk = Walk()
         with Engine(self.workers) as engine:
-            planning = Planning(PlanState.of(iter(before)), configuration, engine, self.listener.examined)
+            planning = Planning(state, configuration, engine, self.listener.examined)
             lines = list(planning.lines(self.places.candidates(walk), walk))
-        head = plan_head(self.folder, configuration) | {"part": part}
-        return [json_line(line) for line in [head, *lines]]
+        return [json_line(line) for line in [plan_head(part, configuration), *lines]]
 
     def differs(self) -> str:
         """Say which versions, and which kind of machine, are other than those of the plan."""
-        here = plan_head(self.folder, self._configuration)["versions"]
-        there: Mapping[str, str] = self._plan.head.get("versions", {})
+        there: Mapping[str, str] = self._head.get("versions", {})
+        here = versions_of(self._configuration)
         lines = [
             f"{name} {there.get(name, 'none')} there, {here.get(name, 'none')} here"
             for name in sorted({*there, *here})
@@ -192,9 +203,7 @@ class FromRecordings:
     def _refusal(self) -> str:
         data = self._configuration.data
         if "pipeline_revision" not in data:
-            return (
-                "it was not made from recordings: delete its record, and run again the command that made it"
-            )
+            return "not made from recordings: delete its record, and run again the command that made it"
         if data["pipeline_revision"] != PIPELINE_REVISION:
             return (
                 f"it was made by pipeline revision {data['pipeline_revision']}, this is {PIPELINE_REVISION}: "
@@ -205,93 +214,37 @@ class FromRecordings:
         return ""
 
     @cached_property
-    def _plan(self) -> _Plan:
-        return _Plan.of(self.folder)
+    def _head(self) -> Line:
+        """The first line of the last part."""
+        (*_, last) = (line for line in self.folder.read_plan() if line["kind"] == "part")
+        return last
 
     @property
     def _configuration(self) -> Configuration:
-        return Configuration(self._plan.head["configuration"])
+        return Configuration(self._head["configuration"])
 
     @property
     def _device(self) -> str:
         device = str(self._configuration.data.get("device", "any"))
         return resolve_device("auto") if device == "any" else device
 
-    @cached_property
-    def _base_shards(self) -> dict[int, Line]:
-        if self.base is None:
-            return {}
-        base: Dataset = open_dataset(self.base, joined=False)
-        return {
-            line["task"]: {"dataset": str(base.path), "shard": line["name"], "layout": line["layout"]}
-            for line in base.shard_lines()
-        }
-
-    def _argument(self, scratch: DatasetFolder, number: int) -> Line:
-        task = self._plan.tasks[number]
-        return {
-            "dataset": str(scratch.path),
-            "task": number,
-            "part": self._plan.parts[number],
-            "layout": self._plan.layouts[task["layout"]],
-            "configuration": dict(self._configuration.data),
-            "device": self._device,
-            "threads": 1,
-            "adds_to": self._base_shards.get(number, {}),
-            "entries": [self._entry(entry) for entry in task["clips"]],
-        }
-
-    def _entry(self, entry: Line) -> Line:
-        recording = self._plan.recordings[entry["id"]]
-        where = self.places.find(recording)
-        assert where is not None, "tasks that lack a recording are not run"
-        return {
-            "name": recording["recording"],
-            "id": entry["id"],
-            "kind": where.kind,
-            "paths": [str(path) for path in where.paths],
-            "sidecars": [str(path) for path in where.sidecars],
-            "episode": where.episode,
-            "info": recording["info"],
-            "first": entry["first"],
-            "count": entry["count"],
-        }
-
     def _heard(self, report: Mapping[str, Any]) -> None:
         self.listener.progressed(report["media_ns"], report["clips"])
 
 
-@dataclass
-class _Plan:
-    """The lines of a plan that tasks need."""
+@dataclass(frozen=True)
+class _PartsBefore:
+    """The parts of a plan before one of them. It is a `PlanFiles`."""
 
-    head: Line = field(default_factory=dict)
-    """The first line of the last part."""
-    layouts: dict[str, Line] = field(default_factory=dict)
-    tasks: dict[int, Line] = field(default_factory=dict)
-    parts: dict[int, int] = field(default_factory=dict)
-    """Task to the part that holds it."""
-    recordings: dict[str, Line] = field(default_factory=dict)
-    """Content id to the line that describes it."""
+    folder: DatasetFolder
+    part: int
 
-    @classmethod
-    def of(cls, folder: DatasetFolder) -> _Plan:
-        plan = cls()
-        for line in folder.read_plan():
-            if line["kind"] == "part":
-                plan.head = line
-            elif line["kind"] == "layout":
-                plan.layouts[line["layout"]["name"]] = line["layout"]
-            elif line["kind"] == "recording" and line.get("info"):
-                plan.recordings[line["id"]] = line
-            elif line["kind"] == "task":
-                plan.tasks[line["task"]] = line
-                plan.parts[line["task"]] = plan.head["part"]
-        return plan
+    def placed_plan_lines(self, first_part: int = 0) -> Iterator[tuple[Place, Line]]:
+        """Yield the lines of these parts, each with its place."""
+        for part in range(first_part, self.part):
+            for offset, line in placed_json_lines(self.folder.plan_path(part)):
+                yield (part, offset), line
 
-
-def _lines_before(folder: DatasetFolder, part: int) -> Iterator[Line]:
-    for line in folder.read_plan():
-        if line["kind"] == "part" and line["part"] >= part:
-            return
-        yield line
+    def plan_line(self, place: Place) -> Line:
+        """Return the line at a place."""
+        return self.folder.plan_line(place)

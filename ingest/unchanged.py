@@ -11,8 +11,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ingest.content_id import content_id, full_hash
+from ingest.engine.local import Progress
 from ingest.errors import IngestError, RecordingChanged, RecordingTouched
 
 FRESH_NS = 2_000_000_000
@@ -80,6 +82,28 @@ class Reading:
             raise RecordingChanged(f"{self.of.name} changed while it was read")
         if not same:
             raise RecordingTouched(f"{self.of.name} was touched while it was read, and is what it was again")
+
+
+def find_changed(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Say which recordings of a task are not what was planned any more: a job for `ingest.engine`.
+
+    Args:
+        argument: the task's (`ingest.task.run_task`).
+        progress: not told anything.
+
+    Returns:
+        `places` in its `entries`.
+    """
+    places = []
+    for place, entry in enumerate(argument["entries"]):
+        files = tuple(Path(path) for path in [*entry["paths"], *entry["sidecars"]])
+        try:
+            Content(entry["name"], entry["id"], files, entry["episode"]).check()
+        except RecordingChanged:
+            places.append(place)
+        except (IngestError, OSError):  # gone, or not to be read: it may come back as it was
+            continue
+    return {"places": places}
 
 
 def stamps_of(files: Sequence[Path]) -> tuple[Stamp, ...]:

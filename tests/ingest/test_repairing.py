@@ -110,7 +110,7 @@ def test_other_versions_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
     damaged = video.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("ingest.task.seen_as", lambda track: {"decoder": "another"})
-        patch.setattr("ingest.pipeline._version", lambda name: "9.9")
+        patch.setattr("ingest.plan_head._version", lambda name: "9.9")
         done = repair(out, [folder / "in"], workers=0)
     (left,) = done.left
     assert left.file == f"shards/{video.name}"

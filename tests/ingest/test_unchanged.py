@@ -18,9 +18,9 @@ from ingest.configuration import Settings
 from ingest.content_id import content_id
 from ingest.errors import IngestError, RecordingChanged, RecordingTouched
 from ingest.opening import open_recording
-from ingest.pipeline import Run, shard_recordings
+from ingest.pipeline import Choice, Run, shard_recordings
 from ingest.unchanged import Content
-from shards import DatasetFolder, verify_dataset
+from shards import DatasetFolder, dataset_info, verify_dataset
 
 SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="cpu", shard_seconds=2)
 
@@ -60,7 +60,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.fixture
 def sounds(tmp_path: Path) -> Path:
     """Two recordings, of one task each."""
-    folder = tmp_path / "in"
+    return make_sounds(tmp_path / "in")
+
+
+def make_sounds(folder: Path) -> Path:
     folder.mkdir()
     for name, hertz in (("a.wav", 200), ("b.wav", 400)):
         write_sound(folder / name, tone(hertz, 2))
@@ -68,8 +71,8 @@ def sounds(tmp_path: Path) -> Path:
     return folder
 
 
-def run(folder: Path, out: Path, heard: Heard | None = None) -> Run:
-    return shard_recordings([folder], out, SETTINGS, workers=0, listener=heard)
+def run(folder: Path, out: Path, heard: Heard | None = None, **choice: Any) -> Run:
+    return shard_recordings([folder], out, SETTINGS, workers=0, listener=heard, choice=Choice(**choice))
 
 
 def while_read(monkeypatch: pytest.MonkeyPatch, path: Path, change: Callable[[Path], object]) -> None:
@@ -91,26 +94,59 @@ def while_read(monkeypatch: pytest.MonkeyPatch, path: Path, change: Callable[[Pa
     monkeypatch.setattr("ingest.task.read_clips", reading)
 
 
+@pytest.fixture(scope="module")
+def tars(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The sha256 of the shards of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    make_sounds(folder / "in")
+    run(folder / "in", folder / "out")
+    return shards_of(folder / "out")
+
+
+def shards_of(out: Path) -> set[str]:
+    return {sha256 for name, sha256 in hashes(out).items() if name.endswith(".tar")}
+
+
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_recording_that_changes_while_it_is_read(
-    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    sounds: Path, tmp_path: Path, tars: set[str], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Nothing of it is kept, whatever decoded; everything else is made. With its old content back, the run
-    goes on to the bytes of one that nobody disturbed.
+    """Nothing of it is kept, whatever decoded; it is set apart, and everything else is made. With its old
+    content back, it is made as if nobody had disturbed it.
     """
-    run(sounds, tmp_path / "whole")
     kept = tmp_path / "kept.wav"
     shutil.copy2(sounds / "b.wav", kept)
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         while_read(patch, sounds / "b.wav", CHANGES[how])
-        (cause,) = run(sounds, out).unfinished
-    assert "b.wav changed while it was read" in cause
-    assert statuses(out) == {"a.wav": "ok", "b.wav": "pending"}
+        assert run(sounds, out).unfinished == []
+    (failure,) = dataset_info(out)["failures"]
+    assert (failure["recording"], failure["stop_ns"] - failure["start_ns"]) == ("b.wav", 2 * 10**9)
+    assert "it has changed since it was planned" in failure["cause"]
+    assert statuses(out) == {"a.wav": "ok", "b.wav": "failed"}
+    assert shards_of(out) < tars
     assert verify_dataset(out) == []
     shutil.copy2(kept, sounds / "b.wav")
-    assert run(sounds, out).unfinished == []
-    assert hashes(out) == hashes(tmp_path / "whole")
+    assert run(sounds, out, retry_failed=True).unfinished == []
+    assert (shards_of(out), dataset_info(out)["failures"]) == (tars, [])
+
+
+def test_the_next_run_takes_the_new_content(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a recording holds after it changed is a new recording; with --replace the old one is forgotten."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        while_read(patch, sounds / "b.wav", put_another)
+        run(sounds, out)
+    assert run(sounds, out, replace=True).recordings_new == 1
+    info = dataset_info(out)
+    assert {entry["recording"]: entry["seconds"] for entry in info["per_recording"]} == {
+        "a.wav": 2,
+        "b.wav": 3,
+    }
+    assert info["failures"] == []
+    assert verify_dataset(out) == []
 
 
 def test_a_recording_that_goes_while_it_is_read(
@@ -127,15 +163,14 @@ def test_a_recording_that_goes_while_it_is_read(
 
 
 def test_a_recording_that_is_only_touched_is_read_again(
-    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sounds: Path, tmp_path: Path, tars: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """New times, or another link to it, and the same content: the task is done at its second try."""
-    run(sounds, tmp_path / "whole")
     heard = Heard()
     while_read(monkeypatch, sounds / "b.wav", Path.touch)
     assert run(sounds, tmp_path / "out", heard).unfinished == []
     assert any("was touched while it was read" in line and "tried again" in line for line in heard.lines)
-    assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
+    assert shards_of(tmp_path / "out") == tars
 
 
 def test_a_recording_that_changes_while_it_is_examined(
