@@ -23,6 +23,7 @@ from ingest.layouts import identity, layout_of, select, slug
 from ingest.pipeline import Listener, Run, check_inputs, plan_head, run_addition
 from ingest.planning import Line, PlanState
 from ingest.recording import Recording
+from ingest.remote_files import place_of
 from shards import Dataset, DatasetFolder, NotFinished, open_dataset
 from shards.joined import ADDED
 
@@ -62,7 +63,7 @@ def add_encoder(
         WrongUse: an encoder that can't be used, or no track of its medium.
         shards.ShardsError: no finished dataset is there.
     """
-    listener, paths = listener or Listener(), [Path(given) for given in inputs]
+    listener, paths = listener or Listener(), [place_of(given) for given in inputs]
     check_inputs(paths)
     base = open_dataset(Path(dataset), joined=False)
     if base.manifest["tasks"]["done"] < base.manifest["tasks"]["planned"]:

@@ -18,6 +18,8 @@ import click
 from ingest.cli_datasets import add, export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 from ingest.cli_models import evaluate, train
+from ingest.cli_places import Place
+from ingest.cli_repair import repair
 from ingest.decoders.backends import DECODERS
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -83,8 +85,8 @@ def main() -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-paths_argument = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-dataset_argument = click.argument("dataset", type=click.Path(path_type=Path))
+paths_argument = click.argument("paths", nargs=-1, required=True, type=Place())
+dataset_argument = click.argument("dataset", type=Place())
 audio_format_option = click.option(
     "--audio-format",
     "audio_formats",
@@ -116,7 +118,7 @@ def parse_audio_formats(given: tuple[str, ...]) -> dict[str, str]:
 @click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw one recording's clocks.")
 @speaks
 def probe(
-    paths: tuple[Path, ...],
+    paths: tuple[Path | str, ...],
     as_json: bool,
     audio_formats: tuple[str, ...],
     workers: int | None,
@@ -141,7 +143,7 @@ def probe(
     if plot is not None:
         from ingest.clock_plot import plot_recordings
 
-        plot_recordings(list(paths), parse_audio_formats(audio_formats), plot)
+        plot_recordings([Path(path) for path in paths], parse_audio_formats(audio_formats), plot)
     found = probe_recordings(list(paths), parse_audio_formats(audio_formats), workers)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else probe_table(found))
     if not found["recordings"]:
@@ -154,10 +156,10 @@ def probe(
     sys.exit(WITH_FAILURES if damaged else 0)
 
 
-def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
+def _compare(paths: tuple[Path | str, ...], as_json: bool) -> None:
     from ingest.comparing import compare_decoders, comparison_table
 
-    found = [compare_decoders(path) for path in paths]
+    found = [compare_decoders(Path(path)) for path in paths]
     tables = "\n\n".join(comparison_table(entry) for entry in found)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else tables)
 
@@ -255,7 +257,7 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @speaks
-def shard(paths: tuple[Path, ...], **options: Any) -> None:
+def shard(paths: tuple[Path | str, ...], **options: Any) -> None:
     """Decode recordings, encode them to tokens, write shards to DATASET (the last of PATHS).
 
     Safe to run again: finished work is skipped, new recordings are added, what a stopped run left is
@@ -264,6 +266,7 @@ def shard(paths: tuple[Path, ...], **options: Any) -> None:
     \b
     fifth shard videos/ dataset/
     fifth shard bags/ dataset/ --map state=/joint_states:position --fps 10
+    fifth shard s3://bucket/videos s3://bucket/dataset
     fifth shard videos/ --dry-run
     """
     from ingest.errors import WrongUse
@@ -282,12 +285,12 @@ def shard(paths: tuple[Path, ...], **options: Any) -> None:
     _shard(inputs, dataset, settings, options)
 
 
-def _listed(path: Path | None) -> list[Path]:
+def _listed(path: Path | None) -> list[Path | str]:
     """Read a file of inputs: one per line; empty lines and lines that begin with # are passed over."""
     if path is None:
         return []
     lines = (line.strip() for line in path.read_text("utf-8").splitlines())
-    return [Path(line) for line in lines if line and not line.startswith("#")]
+    return [Place().convert(line, None, None) for line in lines if line and not line.startswith("#")]
 
 
 def _settings(options: dict[str, Any]) -> Any:
@@ -341,7 +344,7 @@ def _limits(options: dict[str, Any]) -> Any:
     return Limits(options["stall_seconds"], memory_bytes)
 
 
-def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None:
+def _dry_run(inputs: list[Path | str], settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
     from ingest.cli_tables import dry_run_table
     from ingest.forecast import forecast
@@ -360,11 +363,12 @@ def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None
         fail("no recordings found in the inputs", FAILED)
 
 
-def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, Any]) -> None:
+def _shard(inputs: list[Path | str], dataset: Path | str, settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
     from ingest.cli_tables import info_table, run_line
     from ingest.pipeline import shard_recordings
-    from shards import DatasetFolder, dataset_info
+    from shards import dataset_info
+    from shards.dataset_files import folder_of
 
     display = Display(options["quiet"])
     try:
@@ -382,7 +386,7 @@ def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, 
         display.close()
     if run.stopped_by:
         fail(f"stopped at the first failure (--strict): {run.stopped_by}", FAILED)
-    if not DatasetFolder(dataset).is_dataset():
+    if not folder_of(dataset).is_dataset():
         fail(f"no recordings found in {', '.join(str(path) for path in inputs)}: nothing to shard", FAILED)
     info = dataset_info(dataset)
     if options["as_json"]:
@@ -404,7 +408,7 @@ def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, 
 @dataset_argument
 @json_option
 @speaks
-def info(dataset: Path, as_json: bool) -> None:
+def info(dataset: Path | str, as_json: bool) -> None:
     """Show a dataset's totals, its tokens per track, and every failure.
 
     \b
@@ -422,25 +426,31 @@ def info(dataset: Path, as_json: bool) -> None:
 @dataset_argument
 @json_option
 @speaks
-def verify(dataset: Path, as_json: bool) -> None:
+def verify(dataset: Path | str, as_json: bool) -> None:
     """Read everything back: sizes, counts, hashes, members, token ranges.
 
-    Exit code 1 where anything is wrong; each problem is named.
+    Exit code 1 where anything is wrong; each problem is named. No byte of a shard, an index, a record, a plan
+    part, a table, the manifest, the card or .nv-meta can change unseen. `fifth repair` makes again what did.
 
     \b
     fifth verify dataset/
     """
+    from dataclasses import asdict
+
     from shards import dataset_info, verify_dataset
 
-    problems = [str(problem) for problem in verify_dataset(dataset)]
+    problems = verify_dataset(dataset)
     found = dataset_info(dataset) if not problems else {}
     if as_json:
-        click.echo(json.dumps({"problems": problems}, indent=1))
+        told = {"problems": [str(problem) for problem in problems], "findings": [asdict(p) for p in problems]}
+        click.echo(json.dumps(told, indent=1))
     elif not problems:
         amount = f"{found['samples']} samples in {len(found['shards'])} shards"
         click.echo(f"{dataset}: {amount}: all is as it was written")
     for problem in problems:
         click.echo(f"fifth: {problem}", err=True)
+    if any(problem.kind in ("missing", "changed") for problem in problems):
+        click.echo(f"fifth: `fifth repair {dataset} INPUT...` makes again what is damaged", err=True)
     if problems:
         fail(f"{dataset}: {len(problems)} problems", FAILED)
 
@@ -453,7 +463,7 @@ def verify(dataset: Path, as_json: bool) -> None:
 )
 @click.option("--track", default="", help="Which track, where several fit.")
 @speaks
-def reconstruct(dataset: Path, key: str, out: Path, track: str) -> None:
+def reconstruct(dataset: Path | str, key: str, out: Path, track: str) -> None:
     """Turn the tokens of one sample back into pictures, sound or numbers.
 
     The ending of OUT decides: .mp4 (with sound), .wav, .csv, .txt; a folder gets every track.
@@ -493,6 +503,7 @@ def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
 
 
 main.add_command(add)
+main.add_command(repair)
 main.add_command(reshard)
 main.add_command(export)
 main.add_command(train)

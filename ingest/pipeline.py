@@ -29,7 +29,9 @@ from ingest.engine.watch import Limits, default_memory_bytes
 from ingest.errors import IngestError, WrongUse
 from ingest.planning import Line, Planning, PlanState
 from ingest.quarantine import culprits, quarantine_lines, reason
+from ingest.remote_files import RemoteFile, place_of
 from shards import Dataset, DatasetFolder
+from shards.dataset_files import folder_of
 
 VERSIONED = ("av", "numpy", "opencv-python-headless", "rosbags", "torch")
 OF_MODELS = ("diffusers", "transformers")
@@ -72,6 +74,8 @@ class Run:
     """The largest resident memory of any worker."""
     stopped_by: str = ""
     """With `strict`: the first failure."""
+    asked_again: int = 0
+    """How often the tasks had to ask a store again for something."""
     encoder_processes: list[dict[str, Any]] = field(default_factory=list)
     """What each process that encoded for the workers did; see `EncoderProcess.figures`."""
 
@@ -101,8 +105,9 @@ def shard_recordings(
     """Make, go on with, or add to a dataset.
 
     Args:
-        inputs: files and folders.
-        dataset: the output folder; it is made where it does not exist.
+        inputs: files and folders, here or at addresses (`s3://…`, `gs://…`; files: `https://…`).
+        dataset: the output folder, here or at an address (`s3://…`, `gs://…`); it is made where it does not
+            exist.
         settings: what to make of the recordings.
         choice: which of them.
         workers: processes, each with one thread; None: as many as there are cores; 0: in this process.
@@ -121,9 +126,10 @@ def shard_recordings(
     """
     begun = time.monotonic()
     listener, choice = listener or Listener(), choice or Choice()
-    paths = [Path(given) for given in inputs]
+    paths = [place_of(given) for given in inputs]
     check_inputs(paths)
-    folder = DatasetFolder(Path(dataset))
+    folder = folder_of(dataset)
+    folder.refresh()
     stored = _stored(folder)
     configuration, device = resolve(settings or Settings(), stored)
     run = Run()
@@ -173,7 +179,7 @@ def check_inputs(paths: Sequence[Path]) -> None:
     if not paths:
         raise WrongUse("give at least one file or folder of recordings")
     for path in paths:
-        if not path.exists():
+        if not isinstance(path, RemoteFile) and not path.exists():  # walking tells of those
             raise FileNotFoundError(f"no such file or folder: {path}")
 
 
@@ -191,7 +197,7 @@ def dry_run(
         The plan's lines, without its first.
     """
     listener, choice = listener or Listener(), choice or Choice()
-    paths = [Path(given) for given in inputs]
+    paths = [place_of(given) for given in inputs]
     check_inputs(paths)
     configuration, _ = resolve(settings or Settings())
     count = os.cpu_count() or 1 if workers is None else workers
@@ -224,7 +230,7 @@ def _plan(
     walk, found = Walk(), dict[str, Candidate]()
 
     def candidates() -> Iterator[Candidate]:
-        skip = folder.path
+        skip = place_of(folder.address)
         for candidate in find_recordings(paths, walk, choice.include, choice.exclude, skip):
             found[candidate.name] = candidate
             yield candidate
@@ -380,6 +386,7 @@ def _run_pending(
             run.peak_rss_bytes = max(run.peak_rss_bytes, outcome.peak_rss_bytes)
             if outcome.kind == "done":
                 run.tasks_run += 1
+                _count_asked_again(outcome.result, listener, run)
                 listener.task_ended(outcome.result)
                 if doing.choice.strict and outcome.result["failures"]:
                     run.stopped_by = outcome.result["first_failure"]
@@ -397,6 +404,13 @@ def _run_pending(
                 _not_done(doing.folder, outcome, listener, run)
         queue = again
     return ended
+
+
+def _count_asked_again(result: Mapping[str, Any], listener: Listener, run: Run) -> None:
+    """Say the first time that a store had to be asked again."""
+    if result["asked_again"] and not run.asked_again:
+        listener.say(f"a store had to be asked again ({result['asked_again_cause']}); this is said once")
+    run.asked_again += result["asked_again"]
 
 
 def _not_done(folder: DatasetFolder, outcome: Outcome, listener: Listener, run: Run) -> None:
@@ -468,7 +482,7 @@ class _Jobs:
             yield Job(
                 "ingest.task:run_task",
                 {
-                    "dataset": str(self.doing.folder.path),
+                    "dataset": self.doing.folder.address,
                     "task": number,
                     "part": self.state.parts[number],
                     "layout": layouts[task["layout"]],
@@ -534,6 +548,7 @@ def _event(run: Run, workers: int) -> Line:
         "seconds": round(run.seconds, 3),
         "media_seconds": round(run.media_ns / 1e9, 3),
         "peak_rss_bytes": run.peak_rss_bytes,
+        "asked_again": run.asked_again,
         "encoder_processes": run.encoder_processes,
         "unfinished": run.unfinished,
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.canonical_json import read_json_lines
+from shards.dataset_files import folder_of
 from shards.folder import FORMAT, DatasetFolder
 from shards.joined import addition_folders, additions_of
 from shards.ledger import Ledger
@@ -22,6 +23,9 @@ Json = dict[str, Any]
 
 def dataset_info(path: Path | str) -> Json:
     """Return what is in a dataset.
+
+    Args:
+        path: its folder, or its address on an object store.
 
     Returns:
         `format`, `fifth`, `finished`, `tasks`, `configuration`, `configuration_digest`; `recordings`,
@@ -35,7 +39,8 @@ def dataset_info(path: Path | str) -> Json:
         NotADataset: no dataset is there.
         DamagedDataset: neither the manifest nor plan and records can be read.
     """
-    folder = DatasetFolder(path)
+    folder = folder_of(path)
+    folder.bring_results()
     folder.check()
     manifest = _fitting_manifest(folder)
     if manifest is not None:
