@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -151,6 +152,7 @@ class RemoteFile(DistantFile):
         if self._held is None:
             cache = Cache(options.cache_folder, options.cache_bytes)
             self._held = cache.open(name, facts.size_bytes, self._copy)
+            weakref.finalize(self, self._held.close)
         return options.cache_folder / name
 
     def unharmed(self) -> None:

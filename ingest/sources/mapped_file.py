@@ -11,7 +11,7 @@ LEAST_BYTES = 1 << 16
 """What is smaller is copied: a map costs more."""
 
 
-def mapped(file: BinaryIO, offset: int, size_bytes: int) -> memoryview:
+def mapped(file: BinaryIO | RangeReader, offset: int, size_bytes: int) -> memoryview:
     """Return bytes [offset, offset + size) of a file, which must hold them, read-only.
 
     The pages are the system's own copy of the file: they come when they are looked at, and the map goes
