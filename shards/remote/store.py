@@ -208,6 +208,6 @@ def _timeouts(protocol: str, timeout_s: float) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
         return {"client_kwargs": {"timeout": timeout}}
     if protocol in ("s3", "s3a"):
-        config = {"connect_timeout": timeout_s, "read_timeout": timeout_s, "retries": {"max_attempts": 1}}
+        config = {"connect_timeout": timeout_s, "read_timeout": timeout_s, "retries": {"total_max_attempts": 1}}
         return {"config_kwargs": config}
     return {}

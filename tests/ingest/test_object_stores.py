@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,33 @@ pytestmark = pytest.mark.timeout(180)
 BAG = "ramp_folder/ramp_folder.db3"
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loopback, dict[str, Store]]]:
+    """A server, and this process's ways to it: a client takes longer to make than to use."""
+    with Loopback(tmp_path_factory.mktemp("bucket")) as server:
+        quick = RemoteOptions(first_pause_s=0.001, longest_pause_s=0.002, timeout_s=20.0, tries=4)
+        yield server, {root: Store(root, quick) for root in ("s3://bucket", server.http)}
+
+
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+def bucket(
+    served: tuple[Loopback, dict[str, Store]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Loopback]:
     """An empty bucket that is found by way of the environment, in this process and in others."""
-    (tmp_path / "bucket").mkdir()
-    with Loopback(tmp_path / "bucket") as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.http)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "x")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(remote_files, "_stores", {})
-        quick = RemoteOptions(first_pause_s=0.001, longest_pause_s=0.002, timeout_s=1.0)
-        for root in ("s3://bucket", server.http):
-            remote_files._stores[root] = Store(root, quick)
-        yield server
+    server, stores = served
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.http)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "x")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for root, store in stores.items():
+        cache = replace(store.options, cache_folder=tmp_path / "cache")
+        monkeypatch.setitem(remote_files._stores, root, store)
+        monkeypatch.setattr(store, "options", cache)
+    yield server
+    shutil.rmtree(server.folder)
+    server.folder.mkdir()
+    server.forget()
 
 
 @pytest.fixture(scope="session")
@@ -139,8 +152,10 @@ def test_what_is_not_there_is_told(bucket: Loopback) -> None:
         place_of("ftp://old/video.mp4")
 
 
-@pytest.mark.parametrize("name", ["card.mp4", "camera/card.mkv", "ramp.bag", BAG])
-@pytest.mark.parametrize("fault", ["503", "truncate"])
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("card.mp4", "truncate"), ("camera/card.mkv", "503"), ("ramp.bag", "drop"), (BAG, "503")],
+)
 def test_a_store_that_fails_is_no_damage(bucket: Loopback, several: Path, name: str, fault: str) -> None:
     """After the last try the work is not done; the recording is not said to be damaged, wherever it broke."""
     shutil.copytree(several, bucket.folder / "in")
@@ -148,7 +163,7 @@ def test_a_store_that_fails_is_no_damage(bucket: Loopback, several: Path, name: 
     there = place_of(f"s3://bucket/in/{name}")
     for before in (0, 1, 2):
         bucket.faults = {name: [""] * before + [fault] * 50}
-        with pytest.raises(CannotFetch, match="tried 6 times"):
+        with pytest.raises(CannotFetch, match="tried 4 times"):
             examined(there, argument)
 
 
@@ -226,19 +241,19 @@ def test_a_dataset_from_store_to_store_is_the_same(bucket: Loopback, several: Pa
     run = shard_recordings(["s3://bucket/in"], "s3://bucket/out", workers=1, listener=said)
     assert not any(bucket.faults.values())
     assert run.unfinished == []
-    assert run.asked_again >= 3
+    assert run.asked_again >= 2
     assert len([line for line in said.lines if "asked again" in line]) == 1
-    made = files_of(tmp_path / "bucket" / "out")
+    made = files_of(bucket.folder / "out")
     bucket.hidden = set()
-    bucket.faults = {"in/camera-2/ramp.mcap": ["503"] * 6}
+    bucket.faults = {"in/camera-2/ramp.mcap": ["503"] * 4}
     run = shard_recordings(["s3://bucket/in"], "s3://bucket/out", workers=0, listener=said)
-    assert "tried 6 times" in run.unfinished[0]
+    assert "tried 4 times" in run.unfinished[0]
     assert "the next run tries it again" in run.unfinished[0]
-    assert files_of(tmp_path / "bucket" / "out") == made
+    assert files_of(bucket.folder / "out") == made
     shutil.rmtree(tmp_path / "cache")  # as on another machine
     run = shard_recordings(["s3://bucket/in"], "s3://bucket/out", workers=0)
     assert (run.tasks_before, run.unfinished) == (2, [])
     there, here = (dataset_info(path) for path in ("s3://bucket/out", tmp_path / "local"))
     assert {s["sha256"] for s in there["shards"]} == {s["sha256"] for s in here["shards"]}
     assert there["failures"] == here["failures"] == []
-    assert verify_dataset("s3://bucket/out") == verify_dataset(tmp_path / "bucket" / "out") == []
+    assert verify_dataset("s3://bucket/out") == verify_dataset(bucket.folder / "out") == []

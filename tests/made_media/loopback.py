@@ -78,6 +78,12 @@ class Loopback:
             "client_kwargs": {"region_name": "x"},
         }
 
+    def forget(self) -> None:
+        """Be as it was when it was made."""
+        self.faults, self.every, self.hidden, self.page, self.uploads = {}, "", set(), 1000, {}
+        for counts in (self.asked, self.bytes_given, self.done):
+            counts.clear()
+
     def fault_for(self, path: str) -> str:
         """Return what is to go wrong with this request."""
         with self._lock:
