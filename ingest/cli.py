@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -253,6 +255,28 @@ def _compare(paths: tuple[Path | str, ...], as_json: bool) -> None:
 @click.option("--replace", is_flag=True, help="Drop old samples where a name has new content.")
 @click.option("--strict", is_flag=True, help="Stop at the first failure, with exit code 1.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and write nothing.")
+@click.option(
+    "--max-failure-share",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Stop, with exit code 1, when more than this share of the recordings (20 or more) have failures.",
+)
+@click.option("--plan-only", is_flag=True, help="Plan what is new, and do none of it.")
+@click.option(
+    "--part", default="", metavar="I/N", help="Take one of N shares of the plan, beside the others."
+)
+@click.option(
+    "--wait-seconds",
+    type=click.FloatRange(min=0),
+    default=3600,
+    show_default=True,
+    help="How long a part waits for the run that plans, or for another one that holds the dataset alone.",
+)
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics here; 0: any port."
+)
+@click.option("--metrics-address", default="127.0.0.1", show_default=True, help="Where metrics are served.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @speaks
@@ -262,10 +286,14 @@ def shard(paths: tuple[Path | str, ...], **options: Any) -> None:
     Safe to run again: finished work is skipped, new recordings are added, what a stopped run left is
     cleaned up. A recording that fails costs what is damaged; the exit code is then 3.
 
+    With --part, machines that share a file system do shares of one plan beside each other, any number of
+    times and in any order; `fifth finish DATASET` then merges what they did.
+
     \b
     fifth shard videos/ dataset/
     fifth shard bags/ dataset/ --map state=/joint_states:position --fps 10
     fifth shard s3://bucket/videos s3://bucket/dataset
+    fifth shard videos/ dataset/ --part 3/8
     fifth shard videos/ --dry-run
     """
     from ingest.errors import WrongUse
@@ -329,7 +357,15 @@ def _choice(options: dict[str, Any]) -> Any:
         retry_failed=options["retry_failed"],
         replace=options["replace"],
         strict=options["strict"],
+        max_failure_share=options["max_failure_share"],
     )
+
+
+def _scope(options: dict[str, Any]) -> Any:
+    from ingest.parts import Part, Scope
+
+    part = Part.parse(options["part"]) if options["part"] else None
+    return Scope(part, options["plan_only"], options["wait_seconds"])
 
 
 def _limits(options: dict[str, Any]) -> Any:
@@ -364,13 +400,14 @@ def _dry_run(inputs: list[Path | str], settings: Any, options: dict[str, Any]) -
 
 def _shard(inputs: list[Path | str], dataset: Path | str, settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
-    from ingest.cli_tables import info_table, run_line
+    from ingest.cli_tables import MOST_LISTED, run_line
     from ingest.pipeline import shard_recordings
     from shards import dataset_info
     from shards.dataset_files import folder_of
 
+    scope = _scope(options)
     display = Display(options["quiet"])
-    try:
+    with closing(display), _metrics(options, display) as listener:
         run = shard_recordings(
             inputs,
             dataset,
@@ -379,28 +416,57 @@ def _shard(inputs: list[Path | str], dataset: Path | str, settings: Any, options
             workers=options["workers"],
             encode_in=options["encode_in"],
             limits=_limits(options),
-            listener=display,
+            listener=listener,
+            scope=scope,
         )
-    finally:
-        display.close()
     if run.stopped_by:
-        fail(f"stopped at the first failure (--strict): {run.stopped_by}", FAILED)
+        fail(f"stopped: {run.stopped_by}", FAILED)
     if not folder_of(dataset).is_dataset():
         fail(f"no recordings found in {', '.join(str(path) for path in inputs)}: nothing to shard", FAILED)
-    info = dataset_info(dataset)
-    if options["as_json"]:
-        click.echo(json.dumps(info, indent=1, sort_keys=True))
-    else:
-        click.echo(info_table(info, str(dataset)))
+    if scope.part:
+        _part_ended(run, scope.part, dataset)
+        return
+    info = dataset_info(dataset, None if options["as_json"] else MOST_LISTED)
+    _print_info(info, dataset, options["as_json"])
     click.echo(f"fifth: {run_line(run)}", err=True)
+    _end_unfinished(run)
+    if scope.plan_only:
+        return
+    if not info["samples"]:
+        fail("no samples were made; see the failures above", FAILED)
+    _end_with_failures(info)
+
+
+@contextmanager
+def _metrics(options: dict[str, Any], display: Any) -> Iterator[Any]:
+    """Serve metrics beside the display, where that is asked for."""
+    if options["metrics_port"] is None:
+        yield display
+        return
+    from ingest.listening import Listeners
+    from ingest.metrics import Metrics, serving
+
+    metrics = Metrics()
+    with serving(metrics, options["metrics_address"], options["metrics_port"]) as address:
+        display.say(f"metrics at {address}")
+        yield Listeners(display, metrics)
+
+
+def _part_ended(run: Any, part: Any, dataset: Path | str) -> None:
+    from ingest.cli_tables import run_line
+
+    click.echo(f"fifth: part {part}: {run_line(run)}", err=True)
+    _end_unfinished(run)
+    click.echo(f"{dataset}: part {part} is done; when all are: fifth finish {dataset}")
+    if run.failures:
+        click.echo(f"fifth: done, with {run.failures} failures", err=True)
+        sys.exit(WITH_FAILURES)
+
+
+def _end_unfinished(run: Any) -> None:
     if run.unfinished:
         listed = "\n  ".join(run.unfinished[:10])
         fail(f"{len(run.unfinished)} tasks are not done:\n  {listed}\nRun the same command again.", FAILED)
-    if not info["samples"]:
-        fail("no samples were made; see the failures above", FAILED)
-    if info["failures"]:
-        click.echo(f"fifth: done, with {len(info['failures'])} failures (listed above)", err=True)
-        sys.exit(WITH_FAILURES)
 
 
 @main.command()
@@ -414,11 +480,50 @@ def info(dataset: Path | str, as_json: bool) -> None:
     fifth info dataset/
     fifth info dataset/ --json
     """
-    from ingest.cli_tables import info_table
+    from ingest.cli_tables import MOST_LISTED
     from shards import dataset_info
 
-    found = dataset_info(dataset)
+    _print_info(dataset_info(dataset, None if as_json else MOST_LISTED), dataset, as_json)
+
+
+def _print_info(found: dict[str, Any], dataset: Path | str, as_json: bool) -> None:
+    from ingest.cli_tables import info_table
+
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else info_table(found, str(dataset)))
+
+
+def _end_with_failures(info: dict[str, Any]) -> None:
+    failures = sum(info["counts"]["failures"].values())
+    if failures:
+        click.echo(f"fifth: done, with {failures} failures (listed above)", err=True)
+        sys.exit(WITH_FAILURES)
+
+
+@main.command()
+@dataset_argument
+@json_option
+@speaks
+def finish(dataset: Path, as_json: bool) -> None:
+    """Merge what parts (fifth shard --part) have done into DATASET's tables and manifest.
+
+    May be run at any time when no part is at work, again and again. Says what is still missing; the exit code
+    is then 3, as it is where recordings failed.
+
+    \b
+    fifth finish dataset/
+    """
+    from ingest.cli_tables import MOST_LISTED
+    from ingest.parts import finish_dataset
+
+    done = finish_dataset(dataset, None if as_json else MOST_LISTED)
+    _print_info(done.info, dataset, as_json)
+    if done.missing:
+        some = ", ".join(map(str, done.some_missing)) + (
+            " …" if done.missing > len(done.some_missing) else ""
+        )
+        many = f"{done.missing} of {done.info['tasks']['planned']} tasks are not done (numbers {some})"
+        fail(f"{many}: run the parts again, then finish again", WITH_FAILURES)
+    _end_with_failures(done.info)
 
 
 @main.command()

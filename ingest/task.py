@@ -111,6 +111,8 @@ class _Task:
         self._told = time.monotonic()
         self._untold_ns = 0
         self._untold_clips = 0
+        self.told_ns = 0
+        """Media that was encoded so far."""
 
     def run(self, writer: ShardWriter | None) -> None:
         """Read, encode and write everything; without a writer, write nothing."""
@@ -276,6 +278,7 @@ class _Task:
         return common | {"clock": clock, "max_age_ns": track.max_age_ns}
 
     def _tell(self, length_ns: int, clips: int, now: bool = False) -> None:
+        self.told_ns += length_ns
         self._untold_ns += length_ns
         self._untold_clips += clips
         if now or time.monotonic() - self._told > PROGRESS_SECONDS:
@@ -385,7 +388,8 @@ def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         progress: told of the media and clips done since it was last told.
 
     Returns:
-        `samples`, `tokens`, `bytes`, `failures` of the task, for the progress display.
+        `samples`, `tokens`, `bytes`, `failures` (how many; `first_failure`), `media_ns` of the task, for the
+        progress display; content ids of its `recordings`, and of those that `failed`.
 
     Raises:
         IngestError: a recording is not what was planned any more.
@@ -435,6 +439,9 @@ def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
         "bytes": figures.bytes if figures else 0,
         "failures": len(record["failures"]),
         "first_failure": _first(record["failures"]),
+        "media_ns": task.told_ns,
+        "recordings": [entry["id"] for entry in record["recordings"]],
+        "failed": sorted({failure["id"] for failure in record["failures"]}),
         **_asked_again(asked_before, folder),
     }
 

@@ -3,7 +3,8 @@
     the store                                       the local folder
     plan/, records/ ...   the truth          <->    the same, brought here when a run begins
     shards/               all of them        <--    only those that are on their way there
-    .lock                 who writes it
+    runs/                 what happened in each run   run.jsonl, of the one that goes on
+    .lock, .locks/        who writes it (`shards.remote.locks`)
 
 Everything goes to the store first, and whole (an object appears when its upload is complete): a plan part
 before it counts here, a shard before its record, the manifest's hash last. So what a stopped run leaves
@@ -16,26 +17,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from shards.atomic import write_whole
 from shards.canonical_json import json_line
-from shards.errors import CannotCreate, DatasetLocked
+from shards.errors import CannotCreate
 from shards.folder import (
+    EVENTS,
     MANIFEST,
     OURS,
     RECORD,
     SHARD_ENDINGS,
     DatasetFolder,
-    holder,
     plan_bytes,
     task_of,
 )
+from shards.remote.locks import RemoteLocks
 from shards.remote.options import RemoteOptions
 from shards.remote.store import Store
 
@@ -47,8 +48,6 @@ _TABLES = tuple(f"tables/{name}.jsonl" for name in ("shards", "recordings", "fai
 _NV_META = tuple(f".nv-meta/{name}" for name in (".info.json", "split.yaml", "dataset.yaml"))
 _FINISHED = (*_TABLES, "README.md", *_NV_META, MANIFEST, f"{MANIFEST}.sha256")
 """What finishing writes, in the order in which it goes to the store."""
-_EVENTS = "run.jsonl"
-_LOCK = ".lock"
 
 
 class MirroredFolder(DatasetFolder):
@@ -67,6 +66,7 @@ class MirroredFolder(DatasetFolder):
         name = hashlib.sha256(self.url.encode()).hexdigest()[:32]
         super().__init__(self.options.cache_folder / "made" / name)
         self._store = Store(self.url, self.options)
+        self._locks = RemoteLocks(self._store)
 
     @property
     def address(self) -> str:
@@ -142,18 +142,36 @@ class MirroredFolder(DatasetFolder):
         Raises:
             DatasetLocked: another run holds it; the message says which, and what to do if it is dead.
         """
-        with super().lock():
-            self._take_lock()
-            try:
-                self.refresh()
-                self.bring_records()
-                with contextlib.suppress(FileNotFoundError):
-                    self._bring(_EVENTS)
-                yield
-                if (self.path / _EVENTS).exists():
-                    self._upload(self.path / _EVENTS, _EVENTS)
-            finally:
-                self._delete(_LOCK)
+        with super().lock(), self._locks.exclusive(), self._looked_up():
+            yield
+
+    @contextmanager
+    def lock_part(
+        self, number: int, of: int, wait_seconds: float, waiting: Callable[[str], None]
+    ) -> Iterator[None]:
+        """See `DatasetFolder`; on the store as well."""
+        name = f"{number}-of-{of}"
+        here = super().lock_part(number, of, wait_seconds, waiting)
+        with here, self._locks.as_part(name, wait_seconds, waiting), self._looked_up():
+            yield
+
+    @contextmanager
+    def plan_turn(self) -> Iterator[None]:
+        """See `DatasetFolder`; on the store as well. What others added is here then."""
+        with super().plan_turn(), self._locks.plan_turn():
+            self.refresh()
+            yield
+
+    @contextmanager
+    def _looked_up(self) -> Iterator[None]:
+        """Bring plan and records here; in the end, bring the events there, as an object of their own."""
+        self.refresh()
+        self.bring_records()
+        yield
+        events = self.path / EVENTS
+        if events.exists():
+            self._upload(events, f"runs/{os.uname().nodename}-{os.urandom(4).hex()}.jsonl")
+            events.unlink()
 
     def write_plan_part(self, lines: Iterable[Mapping[str, Any]]) -> int:
         """See `DatasetFolder`."""
@@ -185,23 +203,23 @@ class MirroredFolder(DatasetFolder):
             [name for name in self.shard_files() if not self.is_named(name)] if self.is_dataset() else []
         )
         for name in strangers:
-            self._delete(f"shards/{name}")
+            self._store.remove(f"shards/{name}")
         return sorted(removed + [f"shards/{name}" for name in strangers])
 
     def remove_superseded(self) -> list[str]:
         """See `DatasetFolder`: on the store first."""
         tasks = self.tasks_done() & self.superseded_tasks()
         for task in sorted(tasks):
-            self._delete(f"records/{task:06d}.json")
+            self._store.remove(f"records/{task:06d}.json")
         shards = [name for name in self.shard_files() if task_of(name) in tasks] if tasks else []
         for name in shards:
-            self._delete(f"shards/{name}")
+            self._store.remove(f"shards/{name}")
         return sorted(super().remove_superseded() + [f"shards/{name}" for name in shards])
 
     def finish(self) -> dict[str, Any]:
         """See `DatasetFolder`."""
         self.bring_records()  # other machines' too
-        self._delete(f"{MANIFEST}.sha256")
+        self._store.remove(f"{MANIFEST}.sha256")
         manifest = super().finish()
         for name in _FINISHED:
             self._upload(self.path / name, name)
@@ -261,23 +279,6 @@ class MirroredFolder(DatasetFolder):
     def _put(self, name: str, data: bytes) -> None:
         self._store.ask(name, lambda fs, root: fs.pipe_file(f"{root}/{name}", data))
 
-    def _delete(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._store.ask(name, lambda fs, root: fs.rm_file(f"{root}/{name}"))
-
-    def _take_lock(self) -> None:
-        """Make the lock on the store, unless it is there: one of two who try at once is told no."""
-        ours = json_line({"pid": os.getpid(), "host": os.uname().nodename, "run": os.urandom(8).hex()})
-        held = self._store.ask(_LOCK, lambda fs, root: _created(fs, f"{root}/{_LOCK}", ours))
-        if held != ours and _is_dead(held):
-            self._delete(_LOCK)
-            held = self._store.ask(_LOCK, lambda fs, root: _created(fs, f"{root}/{_LOCK}", ours))
-        if held != ours:
-            raise DatasetLocked(
-                f"{self.url}: another run ({holder(held)}) is writing this dataset; wait until it ends, or "
-                f"stop it. If it was killed on another machine, remove {self.url}/{_LOCK}"
-            )
-
     def _names(self, folder: str) -> Iterator[str]:
         """Yield the names of the objects right below a folder."""
         for name in self._store.listed(folder):
@@ -291,30 +292,3 @@ class MirroredFolder(DatasetFolder):
     def _remove_all(self, paths: Iterable[Path]) -> None:
         for path in list(paths):
             path.unlink(missing_ok=True)
-
-
-def _created(fs: Any, path: str, data: bytes) -> bytes:
-    """Make an object unless there is one; return what is there now."""
-    try:
-        fs.pipe_file(path, data, mode="create")
-    except Exception as error:  # each place has its own way to say that it is there
-        fs.invalidate_cache()
-        try:
-            return bytes(fs.cat_file(path))
-        except FileNotFoundError:
-            raise OSError(f"it can't be made: {error}") from error
-    return data
-
-
-def _is_dead(held: bytes) -> bool:
-    """Tell whether a lock is of a process of this machine that has ended."""
-    try:
-        who = json.loads(held)
-        if who["host"] != os.uname().nodename:
-            return False
-        os.kill(int(who["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (ValueError, KeyError, TypeError, OSError):
-        return False
-    return bool(who["pid"] == os.getpid())  # ours of before: this machine's lock is held by us

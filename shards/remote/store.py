@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from shards.errors import CannotFetch, MissingPackage
@@ -102,6 +103,11 @@ class Store:
     def whole(self, name: str) -> bytes:
         """Return a small object. Raises what `ask` does."""
         return self.ask(name, lambda fs, root: bytes(fs.cat_file(f"{root}/{name}")))
+
+    def remove(self, name: str) -> None:
+        """Remove an object, or see that there is none. Raises what `ask` does."""
+        with suppress(FileNotFoundError):
+            self.ask(name, lambda fs, root: fs.rm_file(f"{root}/{name}"))
 
     def facts(self, name: str) -> Facts:
         """Ask what there is under a name now. Raises what `ask` does."""
@@ -208,6 +214,6 @@ def _timeouts(protocol: str, timeout_s: float) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
         return {"client_kwargs": {"timeout": timeout}}
     if protocol in ("s3", "s3a"):
-        config = {"connect_timeout": timeout_s, "read_timeout": timeout_s, "retries": {"total_max_attempts": 1}}
-        return {"config_kwargs": config}
+        once = {"total_max_attempts": 1}
+        return {"config_kwargs": {"connect_timeout": timeout_s, "read_timeout": timeout_s, "retries": once}}
     return {}
