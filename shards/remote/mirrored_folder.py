@@ -87,6 +87,10 @@ class MirroredFolder(DatasetFolder):
 
     # What is there
 
+    def is_dataset(self) -> bool:
+        """See `DatasetFolder`: as of the last `refresh`."""
+        return self.plan_path(0).is_file()
+
     def refresh(self) -> None:
         """Bring the plan here. Its parts are asked for one by one: a listing may be older than they are."""
         part = 0
