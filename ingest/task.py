@@ -417,13 +417,13 @@ def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
     folder = folder_of(argument["dataset"])
     asked_before = asked_again()[0]
     files = [path for entry in task.entries for path in (*entry.paths, *entry.sidecars)]
+    for entry in task.entries:
+        _check_unchanged(entry)
     number = int(argument["task"])
     name = shard_name(task.layout["name"], number)
     with ShardWriter(folder.shards_folder, name, task.layout) as writer:
         try:
             with unharmed(files):
-                for entry in task.entries:
-                    _check_unchanged(entry)
                 task.run(writer)
         except CannotOpen as error:
             names = ", ".join(entry.name for entry in task.entries[:3])
