@@ -223,6 +223,19 @@ def _compare(paths: tuple[Path | str, ...], as_json: bool) -> None:
 @click.option("--shard-seconds", type=int, default=3600, show_default=True, help="Most media of a shard.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What runs the tasks: processes of this machine, or a Ray cluster. The bytes are the same.",
+)
+@click.option(
+    "--address",
+    default="",
+    metavar="auto|HOST:PORT",
+    help="Of the Ray cluster (default: one is started on this machine, and ended).",
+)
+@click.option(
     "--stall-seconds",
     type=click.FloatRange(min=0),
     default=600,
@@ -293,6 +306,7 @@ def shard(paths: tuple[Path | str, ...], **options: Any) -> None:
     fifth shard videos/ dataset/
     fifth shard bags/ dataset/ --map state=/joint_states:position --fps 10
     fifth shard s3://bucket/videos s3://bucket/dataset
+    fifth shard videos/ dataset/ --engine ray --address auto
     fifth shard videos/ dataset/ --part 3/8
     fifth shard videos/ --dry-run
     """
@@ -401,6 +415,7 @@ def _dry_run(inputs: list[Path | str], settings: Any, options: dict[str, Any]) -
 def _shard(inputs: list[Path | str], dataset: Path | str, settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
     from ingest.cli_tables import MOST_LISTED, run_line
+    from ingest.engine_choice import EngineChoice
     from ingest.pipeline import shard_recordings
     from shards import dataset_info
     from shards.dataset_files import folder_of
@@ -417,6 +432,7 @@ def _shard(inputs: list[Path | str], dataset: Path | str, settings: Any, options
             encode_in=options["encode_in"],
             limits=_limits(options),
             listener=listener,
+            engine=EngineChoice(options["engine"], options["address"]),
             scope=scope,
         )
     if run.stopped_by:

@@ -160,7 +160,7 @@ class RayEngine(Engine):
         waiting: deque[_Flight] = deque()
         exhausted = False
         while waiting or not exhausted:
-            while not exhausted and self._has_room(waiting):
+            while not exhausted and self._takes_more(waiting):
                 job = next(jobs, None)
                 if job is None:
                     exhausted = True
@@ -171,7 +171,7 @@ class RayEngine(Engine):
                 self._listen_to([flight for flight in waiting if flight.outcome is None])
             yield from ready
 
-    def _has_room(self, waiting: deque[_Flight]) -> bool:
+    def _takes_more(self, waiting: deque[_Flight]) -> bool:
         at_once = self.jobs_at_once
         under_way = sum(flight.outcome is None for flight in waiting)
         spare = 0 if self._most else SPARE_JOBS

@@ -218,7 +218,7 @@ class Said(Listener):
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """Return a dataset's files that must be the same in equal datasets."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("run.jsonl", ".lock"))
+    files = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "runs")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
