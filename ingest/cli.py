@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ingest.cli_capacity import capacity
 from ingest.cli_datasets import add, export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 from ingest.cli_models import evaluate, train
@@ -617,6 +618,7 @@ def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
 
 
 main.add_command(add)
+main.add_command(capacity)
 main.add_command(reshard)
 main.add_command(export)
 main.add_command(train)

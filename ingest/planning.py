@@ -7,11 +7,12 @@ ones are grouped, so that a shard has about the bytes or the hours that were ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from ingest.about import about
+from ingest.clips import Wish
 from ingest.configuration import Configuration
 from ingest.content_id import full_hash
 from ingest.discovery import Candidate, Walk
@@ -19,7 +20,7 @@ from ingest.engine.local import Engine, Job, Outcome
 from ingest.errors import IngestError
 from ingest.examining import examination_of
 from ingest.fitting import FitSample, fit_job
-from ingest.layouts import check_probe, estimated_bytes, identity, layout_of, select, slug
+from ingest.layouts import check_probe, estimated_bytes, identity, layout_key, layout_of, select, slug
 from ingest.occupancy import occupied_clips
 from ingest.on_disk import Spool
 from ingest.places import Places
@@ -61,6 +62,7 @@ class Planning:
     warnings: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
     """Recordings that could not be looked at, with the cause."""
+    _identities: dict[str, str] = field(default_factory=dict)
     _new_layouts: dict[str, Line] = field(default_factory=dict)
     _fit_samples: dict[str, FitSample] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
@@ -137,8 +139,7 @@ class Planning:
             line = {**base, **empty, "id": content, "status": "failed"}
             incidents = [Incident("failure", found["cause"])]
         else:
-            recording = Recording.from_json(found["info"])
-            line, incidents = self._planned(candidate, content, recording, {**base, **empty})
+            line, incidents = self._planned(candidate, content, found["info"], {**base, **empty})
         self.state.learn(line)
         yield line
         yield from (incident_line(name, content, incident) for incident in incidents)
@@ -161,9 +162,10 @@ class Planning:
         yield incident_line(name, content, Incident("note", cause))
 
     def _planned(
-        self, candidate: Candidate, content: str, recording: Recording, base: Line
+        self, candidate: Candidate, content: str, info: Line, base: Line
     ) -> tuple[Line, list[Incident]]:
         """Give a recording its layout and its clips their tasks."""
+        recording = Recording.from_json(info)
         chosen = select(recording, self.configuration)
         incidents = [*recording.incidents, *chosen.incidents]
         line = {
@@ -172,7 +174,7 @@ class Planning:
             "origin_ns": recording.origin_ns,
             "stop_ns": recording.stop_ns,
             "about": about(recording),
-            "info": recording.to_json(),
+            "info": info,
         }
         if not chosen.wishes:
             failed = any(incident.severity == "failure" for incident in incidents)
@@ -182,12 +184,7 @@ class Planning:
                 )
                 incidents.append(Incident("note", f"{why}: nothing to shard"))
             return {**line, "status": "failed" if failed else "empty"}, incidents
-        layout = layout_of(chosen.wishes, self.configuration)
-        key = identity(layout)
-        if key not in self.state.layouts:
-            taken = {known["name"] for known in self.state.layouts.values()}
-            layout["name"] = slug(layout, key, taken)
-            self.state.layouts[key] = self._new_layouts[key] = layout
+        key = self._layout(chosen.wishes)
         layout = self.state.layouts[key]
         occupied = occupied_clips(recording, self.configuration.clip_ns)
         if key in self._new_layouts:
@@ -196,6 +193,18 @@ class Planning:
             self._cut(key, layout, content, recording, first, count)
         clips = sum(count for _, count in occupied)
         return {**line, "status": "planned", "layout": layout["name"], "clips": clips}, incidents
+
+    def _layout(self, wishes: Sequence[Wish]) -> str:
+        """Return the identity of these tracks' layout, which is a new one where nobody has had it."""
+        told = layout_key(wishes, self.configuration)
+        if told not in self._identities:
+            layout = layout_of(wishes, self.configuration)
+            key = self._identities[told] = identity(layout)
+            if key not in self.state.layouts:
+                taken = {known["name"] for known in self.state.layouts.values()}
+                layout["name"] = slug(layout, key, taken)
+                self.state.layouts[key] = self._new_layouts[key] = layout
+        return self._identities[told]
 
     def _cut(
         self, key: str, layout: Line, content: str, recording: Recording, first: int, count: int

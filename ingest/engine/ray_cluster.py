@@ -68,7 +68,16 @@ def start(address: str, workers: int | None) -> bool:
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
         )
+    _keep_quiet()
     return True
+
+
+def _keep_quiet() -> None:
+    """Keep Ray from printing what its nodes say to standard output, where results go; it has no switch."""
+    import ray._private.worker as inside
+
+    if hasattr(inside, "print_to_stdstream"):
+        inside.print_to_stdstream = lambda *_, **__: None
 
 
 def stop() -> None:
