@@ -11,6 +11,7 @@ from ingest.discovery import Candidate
 from ingest.engine.local import Progress
 from ingest.errors import CannotOpen
 from ingest.opening import open_recording
+from ingest.remote_files import place_of, unharmed
 from ingest.unchanged import Content, Reading, stamps_of
 
 
@@ -45,7 +46,16 @@ def identify(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     Returns:
         `name`, `id`, `size_bytes`, and `known`: whether the content is the known one.
     """
-    files = [Path(path) for path in [*argument["paths"], *argument["sidecars"]]]
+    paths, sidecars = _places(argument)
+    with unharmed([*paths, *sidecars]):
+        return _identified(argument, [*paths, *sidecars])
+
+
+def _places(argument: dict[str, Any]) -> tuple[list[Path], list[Path]]:
+    return [place_of(path) for path in argument["paths"]], [place_of(path) for path in argument["sidecars"]]
+
+
+def _identified(argument: dict[str, Any], files: list[Path]) -> dict[str, Any]:
     content = content_id(files, argument["episode"])
     return {
         "name": argument["name"],
@@ -65,19 +75,21 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     Raises:
         RecordingChanged, RecordingTouched: somebody wrote to it meanwhile.
     """
-    files = tuple(Path(path) for path in [*argument["paths"], *argument["sidecars"]])
-    before, begun_ns = stamps_of(files), time.time_ns()
-    found = identify(argument, progress)
+    paths, sidecars = _places(argument)
+    files = (*paths, *sidecars)
+    with unharmed(files):
+        before, begun_ns = stamps_of(files), time.time_ns()
+        found = _examined(argument, paths, sidecars)
+        if not found["known"]:
+            content = Content(argument["name"], found["id"], files, argument["episode"])
+            Reading(content, before, begun_ns).check()
+        return found
+
+
+def _examined(argument: dict[str, Any], paths: list[Path], sidecars: list[Path]) -> dict[str, Any]:
+    found = _identified(argument, [*paths, *sidecars])
     if found["known"]:
         return found
-    looked_at = _looked_into(argument, found)
-    Reading(Content(argument["name"], found["id"], files, argument["episode"]), before, begun_ns).check()
-    return looked_at
-
-
-def _looked_into(argument: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    paths = [Path(path) for path in argument["paths"]]
-    sidecars = [Path(path) for path in argument["sidecars"]]
     episode = argument["episode"]
     try:
         formats = argument["audio_formats"]

@@ -16,6 +16,7 @@ from typing import Any
 from ingest.content_id import content_id, full_hash
 from ingest.engine.local import Progress
 from ingest.errors import IngestError, RecordingChanged, RecordingTouched
+from ingest.remote_files import place_of
 
 FRESH_NS = 2_000_000_000
 """How long ago a file was written to at least, for its times to tell of every later write."""
@@ -96,7 +97,7 @@ def find_changed(argument: dict[str, Any], progress: Progress) -> dict[str, Any]
     """
     places = []
     for place, entry in enumerate(argument["entries"]):
-        files = tuple(Path(path) for path in [*entry["paths"], *entry["sidecars"]])
+        files = tuple(place_of(path) for path in [*entry["paths"], *entry["sidecars"]])
         try:
             Content(entry["name"], entry["id"], files, entry["episode"]).check()
         except RecordingChanged:
