@@ -26,6 +26,7 @@ from ingest.places import Places
 from ingest.plan_head import plan_head
 from ingest.plan_state import Line, PlanState
 from ingest.recording import Recording
+from ingest.remote_files import place_of
 from ingest.run import Run
 from shards import Dataset, DatasetFolder, NotFinished, open_dataset
 from shards.joined import ADDED
@@ -66,7 +67,7 @@ def add_encoder(
         WrongUse: an encoder that can't be used, or no track of its medium.
         shards.ShardsError: no finished dataset is there.
     """
-    listener, paths = listener or Listener(), [Path(given) for given in inputs]
+    listener, paths = listener or Listener(), [place_of(given) for given in inputs]
     check_inputs(paths)
     base = open_dataset(Path(dataset), joined=False)
     if base.manifest["tasks"]["done"] < base.manifest["tasks"]["planned"]:

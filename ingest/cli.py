@@ -21,6 +21,7 @@ from ingest.cli_capacity import capacity
 from ingest.cli_datasets import add, export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 from ingest.cli_models import evaluate, train
+from ingest.cli_places import Place
 from ingest.decoders.backends import DECODERS
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -86,8 +87,8 @@ def main() -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-paths_argument = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-dataset_argument = click.argument("dataset", type=click.Path(path_type=Path))
+paths_argument = click.argument("paths", nargs=-1, required=True, type=Place())
+dataset_argument = click.argument("dataset", type=Place())
 audio_format_option = click.option(
     "--audio-format",
     "audio_formats",
@@ -119,7 +120,7 @@ def parse_audio_formats(given: tuple[str, ...]) -> dict[str, str]:
 @click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw one recording's clocks.")
 @speaks
 def probe(
-    paths: tuple[Path, ...],
+    paths: tuple[Path | str, ...],
     as_json: bool,
     audio_formats: tuple[str, ...],
     workers: int | None,
@@ -144,7 +145,7 @@ def probe(
     if plot is not None:
         from ingest.clock_plot import plot_recordings
 
-        plot_recordings(list(paths), parse_audio_formats(audio_formats), plot)
+        plot_recordings([Path(path) for path in paths], parse_audio_formats(audio_formats), plot)
     found = probe_recordings(list(paths), parse_audio_formats(audio_formats), workers)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else probe_table(found))
     if not found["recordings"]:
@@ -157,10 +158,10 @@ def probe(
     sys.exit(WITH_FAILURES if damaged else 0)
 
 
-def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
+def _compare(paths: tuple[Path | str, ...], as_json: bool) -> None:
     from ingest.comparing import compare_decoders, comparison_table
 
-    found = [compare_decoders(path) for path in paths]
+    found = [compare_decoders(Path(path)) for path in paths]
     tables = "\n\n".join(comparison_table(entry) for entry in found)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else tables)
 
@@ -223,6 +224,19 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--shard-seconds", type=int, default=3600, show_default=True, help="Most media of a shard.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What runs the tasks: processes of this machine, or a Ray cluster. The bytes are the same.",
+)
+@click.option(
+    "--address",
+    default="",
+    metavar="auto|HOST:PORT",
+    help="Of the Ray cluster (default: one is started on this machine, and ended).",
+)
+@click.option(
     "--stall-seconds",
     type=click.FloatRange(min=0),
     default=600,
@@ -280,7 +294,7 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @speaks
-def shard(paths: tuple[Path, ...], **options: Any) -> None:
+def shard(paths: tuple[Path | str, ...], **options: Any) -> None:
     """Decode recordings, encode them to tokens, write shards to DATASET (the last of PATHS).
 
     Safe to run again: finished work is skipped, new recordings are added, what a stopped run left is
@@ -292,6 +306,8 @@ def shard(paths: tuple[Path, ...], **options: Any) -> None:
     \b
     fifth shard videos/ dataset/
     fifth shard bags/ dataset/ --map state=/joint_states:position --fps 10
+    fifth shard s3://bucket/videos s3://bucket/dataset
+    fifth shard videos/ dataset/ --engine ray --address auto
     fifth shard videos/ dataset/ --part 3/8
     fifth shard videos/ --dry-run
     """
@@ -311,12 +327,12 @@ def shard(paths: tuple[Path, ...], **options: Any) -> None:
     _shard(inputs, dataset, settings, options)
 
 
-def _listed(path: Path | None) -> list[Path]:
+def _listed(path: Path | None) -> list[Path | str]:
     """Read a file of inputs: one per line; empty lines and lines that begin with # are passed over."""
     if path is None:
         return []
     lines = (line.strip() for line in path.read_text("utf-8").splitlines())
-    return [Path(line) for line in lines if line and not line.startswith("#")]
+    return [Place().convert(line, None, None) for line in lines if line and not line.startswith("#")]
 
 
 def _settings(options: dict[str, Any]) -> Any:
@@ -378,7 +394,7 @@ def _limits(options: dict[str, Any]) -> Any:
     return Limits(options["stall_seconds"], memory_bytes)
 
 
-def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None:
+def _dry_run(inputs: list[Path | str], settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
     from ingest.cli_tables import dry_run_table
     from ingest.forecast import forecast
@@ -397,11 +413,13 @@ def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None
         fail("no recordings found in the inputs", FAILED)
 
 
-def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, Any]) -> None:
+def _shard(inputs: list[Path | str], dataset: Path | str, settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
     from ingest.cli_tables import MOST_LISTED, run_line
+    from ingest.engine_choice import EngineChoice
     from ingest.pipeline import shard_recordings
-    from shards import DatasetFolder, dataset_info
+    from shards import dataset_info
+    from shards.dataset_files import folder_of
 
     scope = _scope(options)
     display = Display(options["quiet"])
@@ -415,11 +433,12 @@ def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, 
             encode_in=options["encode_in"],
             limits=_limits(options),
             listener=listener,
+            engine=EngineChoice(options["engine"], options["address"]),
             scope=scope,
         )
     if run.stopped_by:
         fail(f"stopped: {run.stopped_by}", FAILED)
-    if not DatasetFolder(dataset).is_dataset():
+    if not folder_of(dataset).is_dataset():
         fail(f"no recordings found in {', '.join(str(path) for path in inputs)}: nothing to shard", FAILED)
     if scope.part:
         _part_ended(run, scope.part, dataset)
@@ -450,7 +469,7 @@ def _metrics(options: dict[str, Any], display: Any) -> Iterator[Any]:
         yield Listeners(display, metrics)
 
 
-def _part_ended(run: Any, part: Any, dataset: Path) -> None:
+def _part_ended(run: Any, part: Any, dataset: Path | str) -> None:
     from ingest.cli_tables import run_line
 
     click.echo(f"fifth: part {part}: {run_line(run)}", err=True)
@@ -471,7 +490,7 @@ def _end_unfinished(run: Any) -> None:
 @dataset_argument
 @json_option
 @speaks
-def info(dataset: Path, as_json: bool) -> None:
+def info(dataset: Path | str, as_json: bool) -> None:
     """Show a dataset's totals, its tokens per track, and every failure.
 
     \b
@@ -484,7 +503,7 @@ def info(dataset: Path, as_json: bool) -> None:
     _print_info(dataset_info(dataset, None if as_json else MOST_LISTED), dataset, as_json)
 
 
-def _print_info(found: dict[str, Any], dataset: Path, as_json: bool) -> None:
+def _print_info(found: dict[str, Any], dataset: Path | str, as_json: bool) -> None:
     from ingest.cli_tables import info_table
 
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else info_table(found, str(dataset)))
@@ -528,7 +547,7 @@ def finish(dataset: Path, as_json: bool) -> None:
 @dataset_argument
 @json_option
 @speaks
-def verify(dataset: Path, as_json: bool) -> None:
+def verify(dataset: Path | str, as_json: bool) -> None:
     """Read everything back: sizes, counts, hashes, members, token ranges.
 
     Exit code 1 where anything is wrong; each problem is named.
@@ -559,7 +578,7 @@ def verify(dataset: Path, as_json: bool) -> None:
 )
 @click.option("--track", default="", help="Which track, where several fit.")
 @speaks
-def reconstruct(dataset: Path, key: str, out: Path, track: str) -> None:
+def reconstruct(dataset: Path | str, key: str, out: Path, track: str) -> None:
     """Turn the tokens of one sample back into pictures, sound or numbers.
 
     The ending of OUT decides: .mp4 (with sound), .wav, .csv, .txt; a folder gets every track.

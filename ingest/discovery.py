@@ -22,6 +22,7 @@ from typing import Literal
 from ingest.errors import CannotOpen
 from ingest.media_signatures import MEDIA_ENDINGS, has_media_signature
 from ingest.on_disk import Names
+from ingest.remote_files import RemoteFile
 from ingest.sources.bag_files import METADATA, BagGroup, claims_to_be_bag, group_bag_files, is_bag
 from ingest.sources.lerobot_meta import lerobot_version, read_lerobot
 from ingest.sources.sidecar import ENDINGS as SIDECAR_ENDINGS
@@ -78,7 +79,8 @@ def find_recordings(
     """Yield the recordings below the inputs, in sorted order, each with its own name.
 
     Args:
-        inputs: files, bag folders and folders. With several, names begin with the input's base name.
+        inputs: files, bag folders and folders. With several, names begin with the input's base name. Those
+            on object stores (`ingest.remote_files`) are walked in the same order (`ingest.remote_walk`).
         walk: filled with what was passed over.
         include: globs on recording names; with any, only those that match one are taken.
         exclude: globs on recording names; those that match one are left out.
@@ -88,13 +90,13 @@ def find_recordings(
         FileNotFoundError: an input does not exist.
     """
     for given in inputs:
-        if not given.exists():
+        if not isinstance(given, RemoteFile) and not given.exists():
             raise FileNotFoundError(f"no such file or folder: {given}")
     walker = _Walker(walk, skip)
     taken = Names()
     for given in inputs:
-        own = PurePosixPath(Path(os.path.abspath(given)).name)  # noqa: PTH100 (`resolve` follows links)
-        for found in walker.below(given, own, prefix=own if len(inputs) > 1 else PurePosixPath()):
+        prefix = own_name(given) if len(inputs) > 1 else PurePosixPath()
+        for found in walker.below(given, own_name(given), prefix):
             candidate = replace(found, name=_as_text(found.name))
             if include and not any(fnmatch(candidate.name, glob) for glob in include):
                 walk.passed_over["not included"] += 1
@@ -102,6 +104,13 @@ def find_recordings(
                 walk.passed_over["excluded"] += 1
             else:
                 yield replace(candidate, name=_free_name(candidate.name, taken))
+
+
+def own_name(given: Path) -> PurePosixPath:
+    """Return what an input is called."""
+    if isinstance(given, RemoteFile):
+        return PurePosixPath(given.name)
+    return PurePosixPath(Path(os.path.abspath(given)).name)  # noqa: PTH100 (`resolve` follows links)
 
 
 def _as_text(name: str) -> str:
@@ -124,11 +133,16 @@ class _Walker:
     def __init__(self, walk: Walk, skip: Path | None) -> None:
         self._walk = walk
         self._seen: set[tuple[int, int]] = set()
+        self._skip = skip
         self._skipped = _identity(skip) if skip is not None and skip.is_dir() else None
 
     def below(self, given: Path, own: PurePosixPath, prefix: PurePosixPath) -> Iterator[Candidate]:
         """Yield what one input holds: `own` is its name, `prefix` begins the names of what is in it."""
-        if given.is_dir():
+        if isinstance(given, RemoteFile):
+            from ingest.remote_walk import remote_recordings  # it needs this module
+
+            yield from remote_recordings(given, own, prefix, self._walk, self._skip)
+        elif given.is_dir():
             yield from self._folder(given, own, prefix)
         elif given.is_file():
             for _, candidate in _files(given.parent, [given.name], self._walk, lambda _: own):
@@ -153,7 +167,7 @@ class _Walker:
                 self._walk.note(own, reason)
                 return
             files, folders = self._entries(folder, name)
-            group = _bag_of_folder(folder, files)
+            group = bag_of_folder(folder, files)
         except OSError as error:
             self._walk.failure(own, error)
             return
@@ -248,7 +262,7 @@ def _episodes(folder: Path, own: PurePosixPath, name: PurePosixPath, walk: Walk)
         walk.failures.append((_as_text(str(own)), cause))
 
 
-def _bag_of_folder(folder: Path, files: Sequence[str]) -> BagGroup | None:
+def bag_of_folder(folder: Path, files: Sequence[str]) -> BagGroup | None:
     """Return the files that `metadata.yaml` makes one recording; None for a folder that is no bag."""
     if METADATA not in files:
         return None

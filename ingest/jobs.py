@@ -72,7 +72,7 @@ class Jobs:
             yield Job(
                 "ingest.task:run_task",
                 {
-                    "dataset": str(self.doing.folder.path),
+                    "dataset": self.doing.folder.address,
                     "task": number,
                     "part": state.part_of(number),
                     "layout": layouts[task["layout"]],

@@ -21,6 +21,7 @@ from typing import Any
 from ingest.errors import WrongUse
 from ingest.plan_state import PlanState
 from shards import DatasetFolder, DatasetLocked, dataset_info
+from shards.dataset_files import folder_of
 
 POLL_SECONDS = 0.5
 MOST_LISTED = 10
@@ -121,7 +122,8 @@ def finish_dataset(dataset: Path | str, most: int | None = None) -> Finished:
         DatasetLocked: parts, or another run, are at work; the message says which.
         shards.ShardsError: no dataset is there, or it is damaged.
     """
-    folder = DatasetFolder(dataset)
+    folder = folder_of(dataset)
+    folder.refresh()
     folder.check()
     with folder.lock():
         folder.remove_leftovers()

@@ -25,6 +25,7 @@ from ingest.encoder_choice import model_places, models_within_reach
 from ingest.encoder_process import EncodeIn, EncoderProcesses, devices_for
 from ingest.engine.local import Engine, Progress
 from ingest.engine.watch import Limits, default_memory_bytes
+from ingest.engine_choice import EngineChoice
 from ingest.errors import IngestError, WrongUse
 from ingest.events import Events
 from ingest.failure_share import PlanningStopped, judged
@@ -35,9 +36,11 @@ from ingest.places import Places
 from ingest.plan_head import plan_head, versions_of
 from ingest.plan_state import Line, PlanState
 from ingest.planning import Planning
+from ingest.remote_files import RemoteFile, place_of
 from ingest.run import Choice, Run
 from ingest.running import Tasks
 from shards import Dataset, DatasetFolder
+from shards.dataset_files import folder_of
 
 STALL_SECONDS = 600.0
 
@@ -53,20 +56,24 @@ def shard_recordings(
     limits: Limits | None = None,
     listener: Listener | None = None,
     scope: Scope | None = None,
+    engine: EngineChoice | None = None,
 ) -> Run:
     """Make, go on with, or add to a dataset; all of the work, or a part of it.
 
     Args:
-        inputs: files and folders.
-        dataset: the output folder; it is made where it does not exist.
+        inputs: files and folders, here or at addresses (`s3://…`, `gs://…`; files: `https://…`).
+        dataset: the output folder, here or at an address (`s3://…`, `gs://…`); it is made where it does not
+            exist.
         settings: what to make of the recordings.
         choice: which of them.
-        workers: processes, each with one thread; None: as many as there are cores; 0: in this process.
+        workers: processes, each with one thread; None: as many as there are cores, here or in the cluster;
+            0: in this process.
         encode_in: `worker`: each worker encodes what it decodes; `process`: one process per GPU (or one on
             the CPU) encodes for all; `auto`: the latter on GPUs. The bytes are the same.
         limits: when a worker is ended and its task tried again; None: ten minutes without a sign of life, or
             more than its share of four fifths of the machine's memory.
         listener: hears how it goes.
+        engine: what runs the tasks; None: processes of this machine.
         scope: how much of the work; a part writes no tables and no manifest (`ingest.parts.finish_dataset`).
 
     Raises:
@@ -77,13 +84,14 @@ def shard_recordings(
         KeyboardInterrupt: passed on, after what is done was made ready to be read.
     """
     choice, scope = choice or Choice(), scope or Scope()
-    paths = [Path(given) for given in inputs]
+    paths = [place_of(given) for given in inputs]
     check_inputs(paths)
     if scope.part and (choice.retry_failed or choice.replace):
         raise WrongUse(
             "--retry-failed and --replace change the plan: give them with --plan-only, then --part"
         )
-    folder = DatasetFolder(Path(dataset))
+    folder = folder_of(dataset)
+    folder.refresh()
     stored = _stored(folder)
     configuration, device = resolve(settings or Settings(), stored)
     if stored is not None:  # say what is wrong before anything is touched
@@ -92,8 +100,8 @@ def shard_recordings(
     count = os.cpu_count() or 1 if workers is None else workers
     limits = limits or Limits(STALL_SECONDS, default_memory_bytes(count))
     work = _Work(
-        folder, paths, configuration, device, choice, scope, count, encode_in, limits,
-        _heard_by(folder, listener or Listener()),
+        folder, paths, configuration, device, choice, scope, workers, engine or EngineChoice(), encode_in,
+        limits, _heard_by(folder, listener or Listener()),
     )  # fmt: skip
     with models_within_reach(model_places(_encoders_asked(settings))):
         return work.a_part() if scope.part else work.everything()
@@ -109,7 +117,8 @@ class _Work:
     device: str
     choice: Choice
     scope: Scope
-    workers: int
+    workers: int | None
+    engine: EngineChoice
     encode_in: EncodeIn
     limits: Limits
     listener: Listener
@@ -156,13 +165,14 @@ class _Work:
 
     @contextmanager
     def _engine(self) -> Iterator[Engine]:
-        with Engine(self.workers, _adding_up(self.run, self.listener), self.limits) as engine:
+        heard, say = _adding_up(self.run, self.listener), self.listener.say
+        with self.engine.opened(self.workers, heard, self.limits, say) as engine:
             self.listener.working(engine.process_ids)
             yield engine
 
     def _tasks(self, state: PlanState, found: Places, engine: Engine, share: tuple[int, int]) -> None:
         devices = devices_for(self.encode_in, self.device, self.configuration)
-        with EncoderProcesses(devices, self.workers) as processes:
+        with EncoderProcesses(devices, engine.jobs_at_once) as processes:
             doing = Doing(
                 self.folder, self.configuration, self.device, state, by_name(state, found), engine, processes
             )
@@ -171,7 +181,8 @@ class _Work:
 
     def candidates(self, walk: Walk) -> Iterator[Candidate]:
         """Yield what is in the inputs."""
-        return find_recordings(self.inputs, walk, self.choice.include, self.choice.exclude, self.folder.path)
+        skip = place_of(self.folder.address)
+        return find_recordings(self.inputs, walk, self.choice.include, self.choice.exclude, skip)
 
     def _found(self, state: PlanState) -> Places:
         """Return where the plan's recordings are now; say what is not planned."""
@@ -194,6 +205,7 @@ class _Work:
             "versions": versions_of(self.configuration),
             "python": platform.python_version(),
             "configuration_digest": self.configuration.digest,
+            "engine": self.engine.kind,
             "workers": self.workers,
             "part": str(self.scope.part or ""),
             "plan_only": self.scope.plan_only,
@@ -246,7 +258,7 @@ def check_inputs(paths: Sequence[Path]) -> None:
     if not paths:
         raise WrongUse("give at least one file or folder of recordings")
     for path in paths:
-        if not path.exists():
+        if not isinstance(path, RemoteFile) and not path.exists():  # walking tells of those
             raise FileNotFoundError(f"no such file or folder: {path}")
 
 
@@ -264,7 +276,7 @@ def dry_run(
         The plan's lines, without its first.
     """
     listener, choice = listener or Listener(), choice or Choice()
-    paths = [Path(given) for given in inputs]
+    paths = [place_of(given) for given in inputs]
     check_inputs(paths)
     configuration, _ = resolve(settings or Settings())
     count = os.cpu_count() or 1 if workers is None else workers

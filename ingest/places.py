@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from ingest.discovery import Candidate
 from ingest.on_disk import temporary_database
+from ingest.remote_files import place_of
 
 
 class Places:
@@ -37,4 +37,4 @@ def _to_json(candidate: Candidate) -> str:
 
 def _from_json(text: str) -> Candidate:
     name, kind, paths, sidecars, episode = json.loads(text)
-    return Candidate(name, kind, tuple(map(Path, paths)), tuple(map(Path, sidecars)), episode)
+    return Candidate(name, kind, tuple(map(place_of, paths)), tuple(map(place_of, sidecars)), episode)

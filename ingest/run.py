@@ -23,6 +23,8 @@ class Run:
     """Tasks that could not be done, with their cause; running again tries them again."""
     media_ns: int = 0
     seconds: float = 0.0
+    asked_again: int = 0
+    """How often the tasks had to ask a store again for something."""
     peak_rss_bytes: int = 0
     """The largest resident memory of any worker."""
     stopped_by: str = ""
@@ -38,6 +40,7 @@ class Run:
             "seconds": round(self.seconds, 3),
             "media_seconds": round(self.media_ns / 1e9, 3),
             "peak_rss_bytes": self.peak_rss_bytes,
+            "asked_again": self.asked_again,
             "encoder_processes": self.encoder_processes,
             "unfinished": self.unfinished[:MOST_TOLD],
             "unfinished_tasks": len(self.unfinished),

@@ -86,6 +86,10 @@ class Tasks:
         self.run.tasks_run += 1
         self.run.failures += result["failures"]
         number = _number(outcome)
+        if result["asked_again"] and not self.run.asked_again:
+            cause = result["asked_again_cause"]
+            self.listener.say(f"a store had to be asked again ({cause}); this is said once")
+        self.run.asked_again += result["asked_again"]
         self.listener.task_ended({**result, "task": number, "seconds": outcome.seconds})
         if self.choice.strict and result["failures"]:
             self.run.stopped_by = f"at the first failure (--strict): {result['first_failure']}"

@@ -29,9 +29,11 @@ from ingest.layouts import check_probe, select, source_of
 from ingest.opening import open_recording
 from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
+from ingest.remote_files import asked_again, place_of, unharmed
 from ingest.sampling.clip import ClipMedia, DepthClip, PictureClip, SignalClip, SoundClip, TextClip, Window
 from ingest.sampling.frames import is_range_image
 from shards import DatasetFolder, ShardWriter, open_dataset, recording_number, sample_key, shard_name
+from shards.dataset_files import folder_of
 
 Tag = tuple[str, int, str]
 """Content id, clip number, track name: which clip's track an encoder is working on."""
@@ -60,8 +62,8 @@ class Entry:
             name=data["name"],
             content=data["id"],
             kind=data["kind"],
-            paths=tuple(Path(path) for path in data["paths"]),
-            sidecars=tuple(Path(path) for path in data["sidecars"]),
+            paths=tuple(place_of(path) for path in data["paths"]),
+            sidecars=tuple(place_of(path) for path in data["sidecars"]),
             episode=data["episode"],
             recording=Recording.from_json(data["info"]),
             first=data["first"],
@@ -412,14 +414,17 @@ def rehearse(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
-    folder = DatasetFolder(Path(argument["dataset"]))
+    folder = folder_of(argument["dataset"])
+    asked_before = asked_again()[0]
+    files = [path for entry in task.entries for path in (*entry.paths, *entry.sidecars)]
     for entry in task.entries:
         _check_unchanged(entry)
     number = int(argument["task"])
     name = shard_name(task.layout["name"], number)
     with ShardWriter(folder.shards_folder, name, task.layout) as writer:
         try:
-            task.run(writer)
+            with unharmed(files):
+                task.run(writer)
         except CannotOpen as error:
             names = ", ".join(entry.name for entry in task.entries[:3])
             raise IngestError(
@@ -437,7 +442,14 @@ def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
         "media_ns": task.told_ns,
         "recordings": [entry["id"] for entry in record["recordings"]],
         "failed": sorted({failure["id"] for failure in record["failures"]}),
+        **_asked_again(asked_before, folder),
     }
+
+
+def _asked_again(before: int, folder: DatasetFolder) -> dict[str, Any]:
+    """Say how often stores had to be asked again in this task, and why the last time."""
+    (read, cause), (written, cause_there) = asked_again(), folder.asked_again
+    return {"asked_again": read - before + written, "asked_again_cause": cause_there or cause}
 
 
 def _first(failures: list[dict[str, Any]]) -> str:

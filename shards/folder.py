@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,23 @@ from shards.locks import as_part, exclusive, plan_turn, turn_to_append
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
 MANIFEST = "fifth.json"
-_OURS = {*FOLDERS, "added", MANIFEST, f"{MANIFEST}.sha256", "README.md", "run.jsonl", ".lock", ".locks"}
+EVENTS = "run.jsonl"
+OURS = {
+    *FOLDERS,
+    "added",
+    MANIFEST,
+    f"{MANIFEST}.sha256",
+    "README.md",
+    EVENTS,
+    "runs",
+    "seen",
+    ".lock",
+    ".locks",
+}
 _CANNOT_WRITE_HERE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _PART = re.compile(r"(\d{6,})\.jsonl")
-_RECORD = re.compile(r"(\d{6,})\.json")
+RECORD = re.compile(r"(\d{6,})\.json")
+SHARD_ENDINGS = (".tar.idx", ".samples.npy", ".tar")
 _SHARD_FILE = re.compile(r"([a-z0-9][a-z0-9_-]*)-(\d{6,})(\.tar|\.tar\.idx|\.samples\.npy)")
 
 
@@ -49,6 +62,31 @@ class DatasetFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+
+    @property
+    def address(self) -> str:
+        """What `folder_of` makes this folder of again, in another process."""
+        return str(self.path)
+
+    @property
+    def asked_again(self) -> tuple[int, str]:
+        """How often a store had to be asked again, and why the last time; a local folder never is."""
+        return 0, ""
+
+    def refresh(self) -> None:
+        """Learn what is in the plan by now; a folder of this machine is asked each time."""
+
+    def shard_files(self) -> Iterator[str]:
+        """Yield the names of what is in `shards/`."""
+        return (path.name for path in (self.path / "shards").glob("*"))
+
+    def bring_results(self) -> None:
+        """Bring everything but the shards to `path`; a local dataset is there."""
+
+    @contextmanager
+    def shard_at_hand(self, name: str) -> Iterator[None]:
+        """See to it that the files of a shard are in `shards_folder` until the `with` is left."""
+        yield
 
     @property
     def shards_folder(self) -> Path:
@@ -79,7 +117,7 @@ class DatasetFolder:
     def _refuse_foreign(self) -> None:
         if self.is_dataset() or not self.path.exists():
             return
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in OURS)
         foreign = [name for name in foreign if not is_temporary(name)]
         if foreign:
             names = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
@@ -168,7 +206,7 @@ class DatasetFolder:
             WrongPlan: the first line is another, or a line is not JSON.
         """
         part = self.next_part()
-        write_whole(self.plan_path(part), _plan_bytes(lines, part))
+        write_whole(self.plan_path(part), plan_bytes(lines, part))
         return part
 
     def tasks_done(self) -> set[int]:
@@ -177,7 +215,7 @@ class DatasetFolder:
 
     def iter_tasks_done(self) -> Iterator[int]:
         """Yield the numbers of the tasks that have a record, in no order; nothing is kept."""
-        return _numbers(self.path / "records", _RECORD)
+        return _numbers(self.path / "records", RECORD)
 
     def record_path(self, task: int) -> Path:
         """Return the file of a task's record."""
@@ -210,7 +248,7 @@ class DatasetFolder:
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Append a line to `run.jsonl`: time, host, process, or whatever else must not be elsewhere."""
-        with (self.path / "run.jsonl").open("a+b") as file, turn_to_append(file):
+        with (self.path / EVENTS).open("a+b") as file, turn_to_append(file):
             size_bytes = file.seek(0, os.SEEK_END)
             if size_bytes:
                 file.seek(-1, os.SEEK_END)
@@ -263,7 +301,7 @@ class DatasetFolder:
         removed = self._remove([self.record_path(task) for task in sorted(tasks)])
         if not tasks:
             return removed
-        shards = [path for path in self._files("shards") if _task_of(path.name) in tasks]
+        shards = [path for path in self._files("shards") if task_of(path.name) in tasks]
         return sorted(removed + self._remove(shards))
 
     def is_named(self, shard_file: str) -> bool:
@@ -323,12 +361,18 @@ def _numbers(folder: Path, pattern: re.Pattern[str]) -> Iterator[int]:
                 yield int(match[1])
 
 
-def _task_of(shard_file: str) -> int | None:
+def task_of(shard_file: str) -> int | None:
+    """Return the task whose shard a file in `shards/` is of, by its name; None for anything else."""
     match = _SHARD_FILE.fullmatch(shard_file)
     return int(match[2]) if match else None
 
 
-def _plan_bytes(lines: Iterable[Mapping[str, Any]], part: int) -> Iterator[bytes]:
+def plan_bytes(lines: Iterable[Mapping[str, Any]], part: int) -> Iterator[bytes]:
+    """Yield the lines of a plan part as they are written.
+
+    Raises:
+        WrongPlan: the first line is not the one that such a part begins with, or a line is not JSON.
+    """
     first = True
     for line in lines:
         if first and (line.get("kind"), line.get("part"), line.get("format")) != ("part", part, FORMAT):

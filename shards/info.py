@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.canonical_json import read_json_lines
+from shards.dataset_files import folder_of
 from shards.folder import FORMAT, DatasetFolder
 from shards.joined import addition_folders, additions_of
 from shards.ledger import Ledger
@@ -25,7 +26,7 @@ def dataset_info(path: Path | str, most: int | None = None) -> Json:
     """Return what is in a dataset.
 
     Args:
-        path: its folder.
+        path: its folder, or its address on an object store.
         most: at most so many shards, recordings, failures and notes are listed, so that the answer does not
             grow with the dataset; None: all. What is counted is counted whole.
 
@@ -41,7 +42,8 @@ def dataset_info(path: Path | str, most: int | None = None) -> Json:
         NotADataset: no dataset is there.
         DamagedDataset: neither the manifest nor plan and records can be read.
     """
-    folder = DatasetFolder(path)
+    folder = folder_of(path)
+    folder.bring_results()
     folder.check()
     manifest = _fitting_manifest(folder)
     if manifest is not None:

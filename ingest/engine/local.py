@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ingest.engine.watch import Limits, Watch
 
@@ -96,7 +96,7 @@ class Engine:
         """How many jobs run beside each other."""
         return max(1, self._count)
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

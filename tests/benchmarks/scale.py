@@ -1,6 +1,6 @@
 """What it takes to run on many recordings, with many workers, when some of them die.
 
-    python tests/benchmarks/scale.py [--only plan start workers kill rates] [--recordings 10000 100000]
+    python tests/benchmarks/scale.py [--only plan start workers kill ray rates] [--recordings 10000 100000]
                                      [--copies 6] [--seconds 10] [--out OUT.json] [--measured RATES.json]
 
 *plan*: a made listing (no file is made, no recording is examined: `made_listing.py`) goes through the real
@@ -11,6 +11,7 @@ the machine hardly touches, and *MiB* its largest memory, beside that after impo
 *workers*: a made 720p video in copies, a task each, decode-bound (8 frames a second at 64 x 64), by one
 worker and by two: media per second once all have started, and CPU time per second of media.
 *kill*: `kill -9` of one of two workers; until the one in its place encodes.
+*ray*: the same tasks by a Ray cluster on this machine, beside the local engine (`scale_ray.py`).
 *rates*: what `fifth capacity` must know and only measuring tells: read, write, stream, bytes of media.
 """
 
@@ -38,6 +39,7 @@ import av
 import numpy as np
 from machine import processor
 from measured import add_measured, rate
+from scale_ray import measure_ray
 
 from ingest.configuration import Configuration, Settings
 from ingest.content_id import content_id
@@ -55,7 +57,7 @@ from shards import DatasetFolder, ShardWriter, TokenStream, dataset_info, sample
 Json = dict[str, Any]
 HERE = Path(__file__).parent
 MIB = 1 << 20
-SECTIONS = ("plan", "start", "workers", "kill", "rates")
+SECTIONS = ("plan", "start", "workers", "kill", "ray", "rates")
 STEPS = ("plan", "records", "resume", "part", "finish", "info")
 SMALL = Settings(
     fps=Fraction(8),
@@ -94,7 +96,8 @@ def main() -> None:
             report["workers"] = measure_workers(folder, videos)
         if "kill" in options.only:
             report["kill"] = measure_kill(folder, videos)
-        # Ray beside the local engine belongs here: the same task list, by both, in turns
+        if "ray" in options.only:
+            report["ray"] = measure_ray(folder, videos, one_task_each(options.seconds))
         if "rates" in options.only:
             report["rates"] = measure_rates(folder, videos)
     if options.out:
