@@ -152,7 +152,7 @@ def read_map(given: str) -> list[TrackMap]:
         return [TrackMap.parse(given)]
     try:
         tables = tomllib.loads(Path(given).read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WrongUse(f"--map {given}: {error}") from error
     found = []
     for name, table in tables.items():

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from shards.regular_file import open_regular
+
 if TYPE_CHECKING:
     from shards.remote.options import RemoteOptions
 
@@ -44,7 +46,7 @@ class LocalFiles:
 
     def open(self, name: str) -> BinaryIO:
         """Open the file."""
-        return (self.folder / name).open("rb")
+        return open_regular(self.folder / name)
 
     def expect(self, names: Sequence[str]) -> None:
         """Do nothing: the files are here."""

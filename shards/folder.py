@@ -24,6 +24,7 @@ from typing import Any
 from shards.atomic import is_temporary, write_whole
 from shards.canonical_json import json_line, parse_json, read_json_lines
 from shards.errors import CannotCreate, DamagedDataset, DatasetLocked, NotADataset, WrongPlan
+from shards.regular_file import read_regular
 
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
@@ -38,6 +39,11 @@ _SHARD_FILE = re.compile(r"([a-z0-9][a-z0-9_-]*)-(\d{6,})(\.tar|\.tar\.idx|\.sam
 def shard_name(layout: str, task: int) -> str:
     """Return the name of the shard that a task writes."""
     return f"{layout}-{task:06d}"
+
+
+def is_shard_name(name: str) -> bool:
+    """Tell whether a text is what a shard may be called: it leads nowhere else."""
+    return _SHARD_FILE.fullmatch(f"{name}.tar") is not None
 
 
 class DatasetFolder:
@@ -178,7 +184,7 @@ class DatasetFolder:
     def read_record_and_hash(self, task: int) -> tuple[dict[str, Any], str]:
         """Return a task's record and the sha256 of its file. Raises what `read_record` does."""
         path = self.record_path(task)
-        data = path.read_bytes()
+        data = read_regular(path)
         return parse_json(data, path), hashlib.sha256(data).hexdigest()
 
     def append_event(self, event: Mapping[str, Any]) -> None:
