@@ -21,7 +21,7 @@ from ingest.errors import IngestError
 from ingest.examining import examination_of
 from ingest.fitting import FitSample, fit_job
 from ingest.layouts import check_probe, estimated_bytes, identity, layout_of, select, slug
-from ingest.occupancy import occupied_clips
+from ingest.occupancy import left_out_clips, occupied_clips
 from ingest.quarantine import examined_alone, fitted_without_culprits
 from ingest.recording import Incident, Recording
 
@@ -252,6 +252,8 @@ class Planning:
             self.state.layouts[key] = self._new_layouts[key] = layout
         layout = self.state.layouts[key]
         occupied = occupied_clips(recording, self.configuration.clip_ns)
+        if (told := left_out_clips(recording, self.configuration.clip_ns, occupied)) is not None:
+            incidents.append(told)
         if key in self._new_layouts:
             self._fit_samples.setdefault(key, FitSample()).offer(candidate, recording)
         for first, count in occupied:

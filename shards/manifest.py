@@ -140,5 +140,7 @@ def read_manifest(folder: Path) -> Json:
         raise DamagedDataset(f"{folder / MANIFEST}: {what}")
     for layout in manifest["layouts"]:
         if set(layout["tokens"]) != set(Layout.from_json(layout).tracks):
-            raise DamagedDataset(f"{folder / MANIFEST}: layout {layout['name']} counts tokens of other tracks")
+            raise DamagedDataset(
+                f"{folder / MANIFEST}: layout {layout['name']} counts tokens of other tracks"
+            )
     return manifest

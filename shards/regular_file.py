@@ -17,7 +17,7 @@ def open_regular(path: Path) -> BinaryIO:
         DamagedDataset: it is a pipe, socket or device.
         OSError: it can't be opened.
     """
-    file = open(path, "rb", opener=_without_waiting)  # noqa: PTH123, SIM115 (`Path.open` takes no opener)
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (`Path.open` takes no opener)
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()

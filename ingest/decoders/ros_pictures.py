@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ingest.decoders.promised import as_promised
 from ingest.decoders.ros_pixels import (
     RULE_16,
     check_sizes,
@@ -99,6 +100,11 @@ def facts_of(message: Any) -> Facts:
     Raises:
         CannotDecode: its kind is not supported, or it is damaged in a way that already shows.
     """
+    with as_promised("a picture"):
+        return _facts(message)
+
+
+def _facts(message: Any) -> Facts:
     if hasattr(message, "encoding"):
         width, height = int(message.width), int(message.height)
         kind = check_sizes(len(message.data), message.encoding, width, height, int(message.step))

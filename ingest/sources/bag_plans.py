@@ -28,6 +28,7 @@ from ingest.decoders.ros_text import TEXT_FIELDS
 from ingest.decoders.well_known import COMPRESSED_IMAGE as FOXGLOVE_COMPRESSED_IMAGE
 from ingest.decoders.well_known import RAW_IMAGE, well_known
 from ingest.errors import CannotDecode
+from ingest.occupancy import LONGEST_STILL_NS
 from ingest.recording import Clock, Incident, Medium, Severity, Track
 from ingest.sources.bag_clock import Stamps, TopicClock, header_reader
 from ingest.sources.bag_storage import Channel, ManyMessages, Message
@@ -121,7 +122,7 @@ class TopicPlan:
             "byte_count": self.byte_count,
             "period_ns": period_ns,
             "max_age_ns": 0 if held else limit_ns,
-            "gaps": stamps.gaps(limit_ns),
+            "gaps": stamps.gaps(min(limit_ns, LONGEST_STILL_NS)),
             "clock": clock,
             "details": {"definition": channel.definition.identity, "types": self.type.origin},
         }

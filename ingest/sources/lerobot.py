@@ -22,6 +22,7 @@ import numpy as np
 from ingest.decoders.row_batches import RowBatches
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.names import track_names
+from ingest.occupancy import LONGEST_STILL_NS
 from ingest.recording import (
     NO_CHOICE,
     Cue,
@@ -43,7 +44,7 @@ from ingest.sources.lerobot_meta import (
     parquet,
     read_lerobot,
 )
-from ingest.timing import NS, seconds_to_ns
+from ingest.timing import NS, gaps_longer_than, seconds_to_ns
 
 TOLERANCE_NS = 100_000
 """LeRobot's own tolerance between a stamp and k / fps: 1e-4 s."""
@@ -137,6 +138,7 @@ class LeRobotEpisode:
             "item_count": len(times),
             "period_ns": int(np.median(np.diff(times))) if len(times) > 1 else 0,
             "declared_rate": str(self._meta.fps),
+            "gaps": tuple(gaps_longer_than(times, LONGEST_STILL_NS)),
         }
 
     def _signal_track(self, name: str, feature: Any) -> Track:

@@ -11,13 +11,16 @@ Source: github.com/huggingface/lerobot, "lerobot/datasets/utils.py" and "lerobot
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
+from ingest.decoders.ros_columns import MOST_COLUMNS
 from ingest.errors import CannotOpen
 
 INFO = Path("meta") / "info.json"
@@ -120,10 +123,24 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
             episodes=tuple(sorted(reader.episodes(), key=lambda episode: episode.index)),
             tasks=reader.tasks(),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
+    except _MISFITS as error:
         words = f"{type(error).__name__}: {error}" if not isinstance(error, OSError) else "a file is missing"
         words = words.replace(str(root), "").strip()
         raise CannotOpen(f"the LeRobot dataset's meta folder can't be read ({words})") from error
+
+
+_DIGITS = re.compile(r"(0?\d{1,2}d?)?")
+
+
+_MISFITS = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    FileNotFoundError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class _Version2:
@@ -203,7 +220,10 @@ def video_keys(features: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _place(root: Path, template: str, names: Mapping[str, Any]) -> Path:
-    """Fill a template in; it must stay below the root."""
+    """Fill a template in; it must stay below the root, and ask for nothing but numbers of a few digits."""
+    for _, name, form, conversion in Formatter().parse(str(template)):
+        if name is not None and (name not in names or conversion or not _DIGITS.fullmatch(form or "")):
+            raise CannotOpen(f"meta/info.json has a path with a field that is not read: {template!r:.200}")
     relative = Path(str(template).format(**names))
     if relative.is_absolute() or ".." in relative.parts:
         raise CannotOpen(f"meta/info.json has a path that leaves the dataset: {template!r}")
@@ -235,6 +255,10 @@ def flat_names(feature: Mapping[str, Any], name: str) -> list[str]:
     count = 1
     for edge in feature["shape"]:
         count *= int(edge)
+    if not 0 <= count <= MOST_COLUMNS:
+        raise CannotOpen(
+            f"feature {name} has {count} values: more than the {MOST_COLUMNS} that can be columns"
+        )
 
     def flat(value: Any) -> Iterator[str]:
         if isinstance(value, Mapping):

@@ -73,15 +73,19 @@ class Result:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-Run = Callable[[int, Path], tuple[str, str, str]]
-"""Runs an input by its number in a folder of its own; returns outcome, cause and detail."""
+Make = Callable[[int], Any]
+"""Makes an input by its number."""
+Run = Callable[[Any, int, Path], tuple[str, str, str]]
+"""Runs an input, with its number, in a folder of its own; returns outcome, cause and detail."""
 
 
 class ForkServer:
     """Runs inputs one after the other, each in a folder of its own."""
 
-    def __init__(self, run: Run, limits: Limits, batch: int = 40, scratch: Path | None = None) -> None:
-        self._run, self._limits, self._batch = run, limits, batch
+    def __init__(
+        self, make: Make, run: Run, limits: Limits, batch: int = 150, scratch: Path | None = None
+    ) -> None:
+        self._make, self._run, self._limits, self._batch = make, run, limits, batch
         self._scratch = scratch
 
     def results(self, numbers: Sequence[int]) -> Iterator[Result]:
@@ -108,7 +112,7 @@ class ForkServer:
             os.close(reading)
             code = 0
             try:
-                _Child(self._run, self._limits, root, trace).work(numbers, writing)
+                _Child(self._make, self._run, self._limits, root, trace).work(numbers, writing)
             except BaseException:
                 traceback.print_exc()
                 code = 99
@@ -164,8 +168,8 @@ def _where(said: str) -> str:
 
 
 class _Child:
-    def __init__(self, run: Run, limits: Limits, root: Path, trace: IO[bytes]) -> None:
-        self._run, self._limits, self._root = run, limits, root
+    def __init__(self, make: Make, run: Run, limits: Limits, root: Path, trace: IO[bytes]) -> None:
+        self._make, self._run, self._limits, self._root = make, run, limits, root
         self._escapes: list[str] = []
         self._watching = False
         self._trace = trace
@@ -204,12 +208,13 @@ class _Child:
         self._escapes = []
         self._trace.seek(0)
         self._trace.truncate()
+        given = self._make(number)
         Path("/proc/self/clear_refs").write_text("5")
         before, begun = _status("VmRSS"), time.process_time()
         signal.setitimer(signal.ITIMER_PROF, self._limits.cpu_seconds)
         self._watching = True
         try:
-            outcome, about, detail = self._run(number, work)
+            outcome, about, detail = self._run(given, number, work)
         except MemoryError:
             outcome, about, detail = "memory", _cause(), traceback.format_exc()
         except Exception:
@@ -242,9 +247,15 @@ class _Child:
                 if (writes and not self._is_inside(text)) or text.endswith("/canary/secret"):
                     self._tell(f"open {mode or flags} {self._plain(text)}")
         elif event in WRITING:
+            folders = [arg for arg in args if isinstance(arg, int) and arg > 2]
             for path in args[: 2 if event in ("os.rename", "os.link") else 1]:
-                if isinstance(path, (str, bytes)) and not self._is_inside(os.fsdecode(path)):
-                    self._tell(f"{event} {self._plain(os.fsdecode(path))}")
+                if not isinstance(path, (str, bytes)):
+                    continue
+                text = os.fsdecode(path)
+                if event == "os.remove" and folders and "/" not in text:
+                    text = f"{os.path.realpath(f'/proc/self/fd/{folders[-1]}')}/{text}"
+                if not self._is_inside(text):
+                    self._tell(f"{event} {self._plain(text)}")
         elif event in FOREIGN or event == "pickle.find_class":
             self._tell(f"{event} {str(args)[:200]}")
 

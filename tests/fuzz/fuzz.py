@@ -32,7 +32,7 @@ import hostile
 import recording_targets
 import seeds
 import setting_targets
-from fork_server import ForkServer, Limits, Result, Run
+from fork_server import ForkServer, Limits, Result
 from mutations import damaged, damaged_json, damaged_text, json_text
 from structures import Field, fields_of
 
@@ -101,7 +101,7 @@ def _damaged_text(data: bytes, others: list[bytes], name: str, rng: random.Rando
 
 
 def _recordings(name: str, found: list[Seed], hostile_inputs: list[hostile.Make]) -> Kind:
-    return Kind(name, found, recording_targets.shard_input, damaged_files, hostile_inputs)
+    return Kind(name, found, recording_targets.run_input, damaged_files, hostile_inputs)
 
 
 def _datasets() -> list[Seed]:
@@ -161,7 +161,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
 def ready(name: str) -> Kind:
     """Return a kind; what reads it has run once here, so that all is imported before anything is forked."""
     kind = KINDS[name]()
-    if kind.run is recording_targets.shard_input:
+    if kind.run is recording_targets.run_input:
         recording_targets.prepare()
     if name == "small":
         setting_targets.keep_stream(Path(tempfile.mkdtemp(prefix="fuzz-stream-")))
@@ -217,11 +217,13 @@ def fuzz(
     """Run inputs of one kind."""
     tally = Tally(kind.name)
 
-    def run(number: int, folder: Path) -> recording_targets.Outcome:
-        return kind.run(kind.input(seed, number), folder, number)
+    def make(number: int) -> Seed:
+        return kind.input(seed, number)
 
-    once: Run = run
-    for result in ForkServer(once, limits).results(numbers):
+    def run(given: Seed, number: int, folder: Path) -> recording_targets.Outcome:
+        return kind.run(given, folder, number)
+
+    for result in ForkServer(make, run, limits).results(numbers):
         tally.add(result)
         if result.outcome in DEFECTS:
             count = tally.causes[result.outcome, result.about]
