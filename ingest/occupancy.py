@@ -8,10 +8,8 @@ from before does not count at all.
 from __future__ import annotations
 
 from ingest.recording import Incident, Recording, Track
-from ingest.timing import NS, ceil_div, clip_count, merge_spans
+from ingest.timing import LONGEST_STILL_NS, ceil_div, clip_count, merge_spans
 
-LONGEST_STILL_NS = 3600 * NS
-"""Nothing counts for longer than this after its last item."""
 MOST_CLIPS = 1_000_000
 """Of one recording: 46 days in clips of 4 s. What has more is damaged."""
 

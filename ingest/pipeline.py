@@ -391,7 +391,7 @@ def _run_pending(
             if lost and tries[number] < MOST_TRIES:
                 listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
                 again.append(number)
-            elif outcome.ended_its_worker:
+            elif outcome.ended_its_worker or outcome.is_unforeseen:
                 ended.append(outcome)
             else:
                 _not_done(doing.folder, outcome, listener, run)

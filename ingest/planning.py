@@ -162,7 +162,7 @@ class Planning:
 
         for outcome in self.engine.run(jobs(), in_order=True):
             candidate = under_way.pop(0)
-            if outcome.ended_its_worker:
+            if outcome.ended_its_worker or outcome.is_unforeseen:
                 outcome = examined_alone(self.engine, outcome.job)
             if outcome.kind == "done":
                 yield candidate, outcome.result
@@ -295,7 +295,7 @@ class Planning:
         new = list(self._new_layouts.items())
         jobs = (fit_job(layout, self._fit_samples[key], self.configuration) for key, layout in new)
         for (_, layout), outcome in zip(new, self.engine.run(jobs, in_order=True), strict=True):
-            if outcome.ended_its_worker:
+            if outcome.ended_its_worker or outcome.is_unforeseen:
                 outcome = fitted_without_culprits(self.engine, outcome.job)
             if outcome.kind != "done":
                 raise IngestError(f"fitting layout {layout['name']}: {outcome.result['error']}")

@@ -16,11 +16,21 @@ import numpy as np
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
+FARTHEST_NS = 2**61
+"""A stamp in a file that is farther from 0 than this (73 years) is damaged, and taken for this: what is
+worked out from stamps fits int64 then.
+"""
+LONGEST_STILL_NS = 3600 * NS
+"""Nothing counts for longer than this after its last item."""
 
 
 def pts_to_ns(pts: int, time_base: Fraction) -> int:
-    """Return a presentation time stamp in nanoseconds, rounded down."""
-    return pts * time_base.numerator * NS // time_base.denominator
+    """Return a presentation time stamp in nanoseconds, rounded down; see `FARTHEST_NS`."""
+    return _bounded(pts * time_base.numerator * NS // time_base.denominator)
+
+
+def _bounded(time_ns: int) -> int:
+    return time_ns if -FARTHEST_NS <= time_ns <= FARTHEST_NS else FARTHEST_NS if time_ns > 0 else -FARTHEST_NS
 
 
 class Ticks:
@@ -35,8 +45,9 @@ class Ticks:
         self._times, self._over = time_base.numerator * NS, time_base.denominator
 
     def ns(self, stamp: int) -> int:
-        """Return a stamp in nanoseconds, rounded down."""
-        return stamp * self._times // self._over
+        """Return a stamp in nanoseconds, rounded down; see `FARTHEST_NS`."""
+        time_ns = stamp * self._times // self._over
+        return time_ns if -FARTHEST_NS <= time_ns <= FARTHEST_NS else _bounded(time_ns)
 
 
 def ns_to_pts(time_ns: int, time_base: Fraction) -> int:

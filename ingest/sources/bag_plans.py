@@ -28,13 +28,13 @@ from ingest.decoders.ros_text import TEXT_FIELDS
 from ingest.decoders.well_known import COMPRESSED_IMAGE as FOXGLOVE_COMPRESSED_IMAGE
 from ingest.decoders.well_known import RAW_IMAGE, well_known
 from ingest.errors import CannotDecode
-from ingest.occupancy import LONGEST_STILL_NS
 from ingest.recording import Clock, Incident, Medium, Severity, Track
 from ingest.sources.bag_clock import Stamps, TopicClock, header_reader
 from ingest.sources.bag_storage import Channel, ManyMessages, Message
 from ingest.sources.bag_topics import Topic
 from ingest.sources.bag_types import AnyType, MessageType
 from ingest.sources.record_types import RecordType
+from ingest.timing import LONGEST_STILL_NS
 
 NS = 1_000_000_000
 
@@ -117,7 +117,7 @@ class TopicPlan:
             "topic": channel.topic,
             "codec": channel.type_name,
             "start_ns": stamps.first_ns,
-            "stop_ns": stamps.last_ns + max(1, period_ns),
+            "stop_ns": stamps.last_ns + max(1, min(period_ns, LONGEST_STILL_NS)),
             "item_count": stamps.count,
             "byte_count": self.byte_count,
             "period_ns": period_ns,

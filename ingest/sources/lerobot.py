@@ -22,7 +22,6 @@ import numpy as np
 from ingest.decoders.row_batches import RowBatches
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.names import track_names
-from ingest.occupancy import LONGEST_STILL_NS
 from ingest.recording import (
     NO_CHOICE,
     Cue,
@@ -44,7 +43,7 @@ from ingest.sources.lerobot_meta import (
     parquet,
     read_lerobot,
 )
-from ingest.timing import NS, gaps_longer_than, seconds_to_ns
+from ingest.timing import LONGEST_STILL_NS, NS, gaps_longer_than, seconds_to_ns
 
 TOLERANCE_NS = 100_000
 """LeRobot's own tolerance between a stamp and k / fps: 1e-4 s."""

@@ -23,6 +23,7 @@ from typing import Any
 from ingest.decoders.ros_columns import MOST_COLUMNS
 from ingest.errors import CannotOpen
 
+MOST_FPS = 1_000_000
 INFO = Path("meta") / "info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 MISSING_PACKAGE = "a LeRobot dataset: reading it needs pyarrow (pip install pyarrow)"
@@ -111,8 +112,8 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
         if version not in VERSIONS:
             raise CannotOpen(f"a LeRobot dataset of version {version}: read are {', '.join(VERSIONS)}")
         fps = Fraction(str(info["fps"]))
-        if fps <= 0:
-            raise CannotOpen(f"meta/info.json says {info['fps']} frames per second")
+        if not Fraction(1, 3600) <= fps <= MOST_FPS:
+            raise CannotOpen(f"meta/info.json says {info['fps']!r:.40} frames per second")
         reader = _Version3(root, info) if version == "v3.0" else _Version2(root, info)
         return LeRobotMeta(
             root=root,
@@ -132,15 +133,7 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
 _DIGITS = re.compile(r"(0?\d{1,2}d?)?")
 
 
-_MISFITS = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    FileNotFoundError,
-    ArithmeticError,
-    RecursionError,
-)
+_MISFITS = (LookupError, TypeError, ValueError, AttributeError, OSError, ArithmeticError, RecursionError)
 
 
 class _Version2:

@@ -14,6 +14,7 @@ each time it opens a file.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
@@ -92,7 +93,9 @@ class Rosbag2Sqlite:
             # SQLite refuses a file with fewer pages than its header counts, except to those who repair
             self._database.execute("PRAGMA writable_schema = ON")
         # views and virtual tables have no page of their own: reading those would run what the file says
-        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND sql LIKE 'CREATE TABLE%'"
+        query = (
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND sql LIKE 'CREATE T%'"
+        )
         tables = {name for (name,) in self._rows(query)}
         tables = {name for name in tables if not self._is_computed(name)}
         if not {"topics", "messages"} <= tables:
@@ -170,7 +173,7 @@ class Rosbag2Sqlite:
             ((lost,),) = self._rows(query, [-LATEST_NS, LATEST_NS])
             first, last = max(first, -LATEST_NS), min(last, LATEST_NS)
             self.incidents.append(
-                Incident("failure", f"{lost} messages have stamps of no time", "", first, last)
+                Incident("failure", f"{lost} messages have stamps that are no time", "", first, last)
             )
         self.start_ns, self.stop_ns = first, last + 1
 
@@ -391,8 +394,19 @@ def _size_of(path: Path) -> tuple[int, int]:
     return page_bytes, page_bytes * int.from_bytes(header[28:32], "big")
 
 
+DEEPEST = 32
 LARGEST_METADATA_BYTES = 4 << 20
 """A description of thousands of files and topics is smaller; YAML takes its time."""
+
+
+def _is_nested_deeply(text: str) -> bool:
+    """Tell whether YAML holds lists in lists in lists …: the parser takes a second for each hundred."""
+    depth = 0
+    for mark in re.findall(r"[\[\]{}]|\n\s*(?:[-?] +){8}", text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, DEEPEST)
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _plain(value: object) -> str:
@@ -426,7 +440,10 @@ def read_metadata(path: Path) -> Metadata:
     if path.stat().st_size > LARGEST_METADATA_BYTES:
         raise CannotOpen(f"metadata.yaml has more than {LARGEST_METADATA_BYTES} bytes")
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if _is_nested_deeply(text):
+            raise CannotOpen("metadata.yaml is nested more deeply than that of a bag")
+        content = YAML(typ="safe", pure=True).load(text)
         bag = content["rosbag2_bagfile_information"]
         topics = [entry["topic_metadata"] for entry in bag.get("topics_with_message_count") or ()]
         return Metadata(

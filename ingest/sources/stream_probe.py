@@ -14,11 +14,10 @@ from ingest.decoders.av_limits import prepare
 from ingest.decoders.av_pictures import UNSAID_RATE, counted_ns, display_rotation
 from ingest.decoders.av_text import UNSAID_NS
 from ingest.decoders.colour import colour_of
-from ingest.occupancy import LONGEST_STILL_NS
 from ingest.recording import Incident, Track
 from ingest.sources.keyframe_check import KeyframeCheck
 from ingest.sources.stream_stamps import Interleaving, StreamStamps
-from ingest.timing import NS, Ticks, gaps_longer_than, median_period_ns, pts_to_ns
+from ingest.timing import LONGEST_STILL_NS, NS, Ticks, gaps_longer_than, median_period_ns, pts_to_ns
 
 FIRST_FRAME_PACKETS = 5000
 """So many packets are tried until a first frame must have come out."""
@@ -292,7 +291,7 @@ class StreamProbe:
 
 
 def _gaps(times_ns: np.ndarray, limit_ns: int) -> tuple[tuple[int, int], ...]:
-    """Return the first gaps that are longer than a limit, and all of those in which nothing counts any more."""
+    """Return the first gaps that are longer than a limit, and all in which nothing counts any more."""
     longest = gaps_longer_than(times_ns, LONGEST_STILL_NS, MOST_STILLS)
     return tuple(sorted({*gaps_longer_than(times_ns, limit_ns), *longest}))
 

@@ -128,10 +128,8 @@ def _damaged_lines(data: bytes, others: list[bytes], name: str, rng: random.Rand
     if rng.random() < 0.12:
         return damaged(data, others, (), rng)
     if name.endswith(".json"):
-        return json_text(damaged_json(json.loads(data), rng), rng)
-    lines = data.splitlines()
-    if not lines:
-        return json_text(damaged_json({"a": 1}, rng), rng)
+        return json_text(damaged_json(_parsed(data), rng), rng)
+    lines = data.splitlines() or [b"{}"]
     place = rng.randrange(len(lines))
     way = rng.random()
     if way < 0.1:
@@ -141,7 +139,7 @@ def _damaged_lines(data: bytes, others: list[bytes], name: str, rng: random.Rand
     elif way < 0.25:
         rng.shuffle(lines)
     else:
-        lines[place] = json_text(damaged_json(json.loads(lines[place]), rng), rng)
+        lines[place] = json_text(damaged_json(_parsed(lines[place]), rng), rng)
     return b"\n".join(lines) + b"\n"
 
 

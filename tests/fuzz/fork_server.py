@@ -64,7 +64,7 @@ class Result:
 
     number: int
     outcome: str
-    """`used`, `reported`, or a defect: `crash`, `hang`, `memory`, `escape`, `foreign`, `silent`, `wrong`."""
+    """`used`, `reported`, `unmade` (by the harness), or a defect: `crash`, `hang`, `memory`, `escape`, `foreign`, `silent`, `wrong`."""
     about: str = ""
     """A defect's cause, short: equal for equal causes."""
     detail: str = ""
@@ -105,7 +105,7 @@ class ForkServer:
 
     def _of_child(self, numbers: Sequence[int]) -> Iterator[Result]:
         root = Path(tempfile.mkdtemp(prefix="fuzz-", dir=self._scratch))
-        trace = tempfile.TemporaryFile()
+        trace = tempfile.TemporaryFile()  # noqa: SIM115 (the child writes to it as well)
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -208,7 +208,10 @@ class _Child:
         self._escapes = []
         self._trace.seek(0)
         self._trace.truncate()
-        given = self._make(number)
+        try:
+            given = self._make(number)
+        except Exception:
+            return Result(number, "unmade", _cause(), traceback.format_exc())
         Path("/proc/self/clear_refs").write_text("5")
         before, begun = _status("VmRSS"), time.process_time()
         signal.setitimer(signal.ITIMER_PROF, self._limits.cpu_seconds)
@@ -282,9 +285,8 @@ class _Child:
         if names != ["canary", "tmp", "work"]:
             self._escapes.append(f"left {names} beside its folder")
         with contextlib.suppress(OSError):
-            if (self._root / "canary" / "secret").read_text() == CANARY and len(
-                os.listdir(self._root / "canary")
-            ) == 1:
+            inside = [path.read_text() for path in (self._root / "canary").iterdir()]
+            if inside == [CANARY]:
                 return
         self._escapes.append("the canary was changed")
 

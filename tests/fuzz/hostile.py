@@ -232,7 +232,7 @@ def _bag_inputs(ending: str) -> list[Make]:
         return lambda: _bag(f"image{ending}", write)
 
     def far_apart(bag: Any) -> None:
-        for k, now in enumerate((0, START_NS, 2**62)):
+        for k, now in enumerate((0, START_NS, 4_200_000_000 * 10**9)):
             bag.write("/n", "std_msgs/msg/Float64", now, data=k)
             bag.write("/t", "std_msgs/msg/String", now, data="x" * (k * 10**6))
 

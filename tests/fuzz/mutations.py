@@ -198,7 +198,7 @@ def damaged_json(value: Any, rng: random.Random) -> Any:
 
 def _places(value: Any) -> Any:
     """Yield (container, key) for every member, however deep."""
-    found: list[Any] = [value]
+    found: list[Any] = [value] if isinstance(value, (dict, list)) else []
     while found:
         holder = found.pop()
         pairs = holder.items() if isinstance(holder, dict) else enumerate(holder)

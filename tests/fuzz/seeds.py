@@ -184,8 +184,8 @@ def _scans(bag: BagMaker, k: int, now: int) -> None:
 
 def _texts(bag: BagMaker, k: int, now: int) -> None:
     move = {"header": bag.header(now, "map"), "child_frame_id": "base", "transform": {"rotation": {"w": 1.0}}}
-    kind = "tf2_msgs/msg/TFMessage" if bag.ros == 2 else "tf/msg/tfMessage"
-    bag.write("/tf", kind, now, transforms=[move])
+    if bag.ros == 2:
+        bag.write("/tf", "tf2_msgs/msg/TFMessage", now, transforms=[move])
     bag.write("/words", "std_msgs/msg/String", now, data=f"word {k}")
     bag.write("/camera_info", "sensor_msgs/msg/CameraInfo", now, header=bag.header(now), width=64, height=64)
     bag.write("/cmd_vel", "geometry_msgs/msg/Twist", now, linear={"x": k})
