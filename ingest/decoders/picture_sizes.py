@@ -35,7 +35,8 @@ def declared_size(data: memoryview) -> PictureSize | None:
     head = bytes(data[:64])
     try:
         if head.startswith(PNG_MAGIC):
-            return PictureSize(*struct.unpack_from(">IIB", head, 16))
+            width, height, bits = struct.unpack_from(">IIB", head, 16)
+            return PictureSize(width, height, bits)
         if head.startswith(JPEG_MAGIC):
             return _jpeg(data)
         if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -69,8 +70,8 @@ def _jpeg(data: memoryview) -> PictureSize | None:
 def _webp(head: bytes) -> PictureSize | None:
     kind = head[12:16]
     if kind == b"VP8X":
-        edges = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
-        return PictureSize(*edges, 8)
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
+        return PictureSize(width, height, 8)
     if kind == b"VP8L":
         (packed,) = struct.unpack_from("<I", head, 21)
         return PictureSize((packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1, 8)

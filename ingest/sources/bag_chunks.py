@@ -126,8 +126,8 @@ class ChunkedFile:
             return located
         cause = f"{int(outside.sum())} messages lie outside the time that the index says of their chunk"
         report(Incident("failure", cause, "", chunk.start_ns, chunk.stop_ns))
-        kept = ~outside
-        return Located(*(values[kept] for values in located[:4]), located.damage)
+        numbers, log_ns, begins, ends = (values[~outside] for values in located[:4])
+        return Located(numbers, log_ns, begins, ends, located.damage)
 
     def _loss(self, chunk: Chunk, unpacked: Unpacked, located: Located) -> str:
         """Return how many messages of a damaged chunk are lost, in words."""

@@ -85,7 +85,7 @@ def lerobot_version(folder: Path) -> str:
     """Return what `meta/info.json` says that a folder is; empty where it is no LeRobot dataset."""
     try:
         info = json.loads((folder / INFO).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     return str(info.get("codebase_version", "")) if isinstance(info, dict) else ""
 
@@ -112,7 +112,7 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
         if version not in VERSIONS:
             raise CannotOpen(f"a LeRobot dataset of version {version}: read are {', '.join(VERSIONS)}")
         fps = Fraction(str(info["fps"]))
-        if not Fraction(1, 3600) <= fps <= MOST_FPS:
+        if not (Fraction(1, 3600) <= fps <= MOST_FPS and fps.denominator <= MOST_FPS):
             raise CannotOpen(f"meta/info.json says {info['fps']!r:.40} frames per second")
         reader = _Version3(root, info) if version == "v3.0" else _Version2(root, info)
         return LeRobotMeta(

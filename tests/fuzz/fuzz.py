@@ -20,6 +20,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -115,8 +116,11 @@ def _shards_kind() -> Kind:
             return dataset_targets.hostile_archive(seed, rng)
         return dataset_targets.damaged_shards(seed, others, rng)
 
+    def with_odd(seed: Seed, what: str) -> Seed:
+        return {**seed, "odd": what.encode()}
+
     odd: list[hostile.Make] = [
-        lambda o=what, s=seed: {**s, "odd": o.encode()} for what in dataset_targets.LINKS for seed in found
+        partial(with_odd, seed, what) for what in dataset_targets.LINKS for seed in found
     ]
 
     def run(seed: Seed, folder: Path, number: int) -> recording_targets.Outcome:
@@ -196,8 +200,8 @@ class Tally:
         counts = ", ".join(f"{count} {name}" for name, count in sorted(self.outcomes.items()))
         rate = total / self.seconds if self.seconds else 0
         return (
-            f"{self.kind}: {total} inputs: {counts}; {rate:.0f} a second of CPU, the slowest {self.slowest:.2f} s, "
-            f"at most {self.most_bytes >> 20} MiB"
+            f"{self.kind}: {total} inputs: {counts}; {rate:.0f} a second of CPU, "
+            f"the slowest {self.slowest:.2f} s, at most {self.most_bytes >> 20} MiB"
         )
 
 

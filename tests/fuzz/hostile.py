@@ -8,7 +8,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,11 @@ def sound_inputs() -> list[Make]:
         (44_100, 2, 0),
         (100, 1, 8),
     )
-    return [lambda s=shape: {"odd.wav": wave(*s)} for shape in shapes]
+    return [partial(_wave_input, shape) for shape in shapes]
+
+
+def _wave_input(shape: tuple[int, int, int]) -> Seed:
+    return {"odd.wav": wave(*shape)}
 
 
 def wave(rate: int, channels: int, bits: int, body: bytes = bytes(100_000)) -> bytes:
@@ -225,8 +229,8 @@ def _bag_inputs(ending: str) -> list[Make]:
             for k in range(2):
                 now = START_NS + k * 10**8
                 bag.write(
-                    "/i", "sensor_msgs/msg/Image", now, header=bag.header(now), width=width, height=height, step=step,
-                    encoding=encoding, data=np.zeros(600, np.uint8),
+                    "/i", "sensor_msgs/msg/Image", now, header=bag.header(now), width=width, height=height,
+                    step=step, encoding=encoding, data=np.zeros(600, np.uint8),
                 )  # fmt: skip
 
         return lambda: _bag(f"image{ending}", write)
@@ -241,8 +245,8 @@ def _bag_inputs(ending: str) -> list[Make]:
             now = START_NS + k * 10**8
             ranges = np.ones(1000, np.float32)
             bag.write(
-                "/s", "sensor_msgs/msg/LaserScan", now, header=bag.header(now), angle_min=-1e30, angle_max=1e30,
-                angle_increment=(1e-30, float("nan"))[k], range_max=float("inf"), ranges=ranges,
+                "/s", "sensor_msgs/msg/LaserScan", now, header=bag.header(now), angle_min=-1e30,
+                angle_max=1e30, angle_increment=(1e-30, float("nan"))[k], ranges=ranges,
             )  # fmt: skip
 
     def not_numbers(bag: Any) -> None:
@@ -318,14 +322,15 @@ def _bomb(packing: str, size: int) -> bytes:
     block = bytes(1 << 26)
     times = -(-size // len(block))
     if packing == "bz2":
-        return bz2.compress(block) * times
+        return bytes(bz2.compress(block) * times)
     if packing == "gzip":
         return gzip.compress(block, mtime=0) * times
     if packing == "xz":
         return lzma.compress(block, preset=0) * times
     if packing == "lz4":
         context = lz4.frame.LZ4FrameCompressor(block_size=lz4.frame.BLOCKSIZE_MAX4MB)
-        return context.begin() + b"".join(context.compress(block) for _ in range(times)) + context.flush()
+        packed = b"".join(context.compress(block) for _ in range(times))
+        return bytes(context.begin() + packed + context.flush())
     packer = zstd.ZstdCompressor()
     return b"".join(packer.compress(block) for _ in range(times)) + packer.flush()
 
@@ -448,10 +453,13 @@ STATEMENTS = (
     "PRAGMA journal_mode = WAL; UPDATE messages SET data = data",
 )
 REPLACED = (
-    "CREATE VIEW messages AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id, 1 AS topic_id, i AS timestamp, zeroblob(10) AS data FROM n",
+    "CREATE VIEW messages AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT i AS id, 1 AS topic_id, i AS timestamp, zeroblob(10) AS data FROM n",
     "CREATE VIEW messages AS SELECT 1 AS id, 1 AS topic_id, 1 AS timestamp, zeroblob(900000000) AS data",
-    "CREATE TABLE messages (id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB GENERATED ALWAYS AS (zeroblob(900000000)) VIRTUAL)",
-    "CREATE TABLE messages (id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER GENERATED ALWAYS AS (id + 1) VIRTUAL, data BLOB)",
+    "CREATE TABLE messages (id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, "
+    "data BLOB GENERATED ALWAYS AS (zeroblob(900000000)) VIRTUAL)",
+    "CREATE TABLE messages (id INTEGER PRIMARY KEY, topic_id INTEGER, "
+    "timestamp INTEGER GENERATED ALWAYS AS (id + 1) VIRTUAL, data BLOB)",
     "CREATE TABLE messages (id TEXT, topic_id INTEGER, timestamp TEXT, data TEXT)",
     "CREATE VIRTUAL TABLE messages USING fts5(id, topic_id, timestamp, data)",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import traceback
@@ -28,9 +27,8 @@ def prepare() -> Any:
     from ingest.configuration import Settings
 
     torch.set_num_threads(1)
-    os.fsync = lambda descriptor: None
-    importlib.metadata.version = lru_cache(importlib.metadata.version)
-    pipeline.metadata.version = importlib.metadata.version
+    os.fsync = lambda fd: None
+    pipeline._version = lru_cache(pipeline._version)
     determinism.probe = lambda encoder: "left out"
     told = local._told
 
@@ -110,6 +108,7 @@ def _read(given: Path, folder: Path, number: int) -> Outcome:
         recording = Recording.from_json(json.loads(json.dumps(found["info"])))
         chosen = select(recording, _configuration())
         said += len(recording.incidents) + len(chosen.incidents)
+        said += not chosen.wishes  # planning says so
         clips = [range(first, first + count) for first, count in occupied_clips(recording, CLIP_NS)]
         met: list[Any] = []
         sampling = _configuration().sampling(candidate.kind)

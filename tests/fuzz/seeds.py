@@ -47,12 +47,9 @@ def _made_files(make: Callable[[Path], object]) -> list[Seed]:
 def real_files(*patterns: str) -> list[Seed]:
     """Return real files that are small enough; none where there are no real recordings."""
     media = os.environ.get("FIFTH_MEDIA", "")
-    found = []
-    for pattern in patterns if media else ():
-        for path in sorted(Path(media).glob(pattern)):
-            if path.is_file() and 0 < path.stat().st_size <= LARGEST_REAL_BYTES:
-                found.append({path.name: path.read_bytes()})
-    return found
+    paths = [path for pattern in patterns if media for path in sorted(Path(media).glob(pattern))]
+    small = [path for path in paths if path.is_file() and 0 < path.stat().st_size <= LARGEST_REAL_BYTES]
+    return [{path.name: path.read_bytes()} for path in small]
 
 
 def real_folders(*names: str) -> list[Seed]:
@@ -159,7 +156,7 @@ def _points(bag: BagMaker, k: int, now: int) -> None:
         points = rng.normal(size=(width * height, 3)).astype(np.float32)
         bag.write(
             topic, "sensor_msgs/msg/PointCloud2", now, header=bag.header(now), width=width, height=height,
-            fields=fields, point_step=12, row_step=12 * width, data=points.view(np.uint8).ravel(), is_dense=True,
+            fields=fields, point_step=12, row_step=12 * width, data=points.view(np.uint8).ravel(),
         )  # fmt: skip
     bag.write(
         "/old",

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mutations import damaged, damaged_json, damaged_text, json_text
 from recording_targets import Outcome
 from seeds import AUDIO_FORMATS, CONDITIONS, ENCODERS, MAP_TOML, MAPS, Seed
@@ -127,10 +128,8 @@ def small_files() -> list[Seed]:
         {"state.json": json.dumps(state).encode()},
         {"tiny.safetensors": _tiny_weights()},
     ]
-    for file in sorted(weights.glob("*.safetensors")):
-        if file.stat().st_size < 4 << 20:
-            seeds.append({"network.safetensors": file.read_bytes()})
-    return seeds
+    files = [file for file in sorted(weights.glob("*.safetensors")) if file.stat().st_size < 4 << 20]
+    return [*seeds, *({"network.safetensors": file.read_bytes()} for file in files)]
 
 
 def _tiny_weights() -> bytes:
@@ -167,7 +166,7 @@ def read_small(seed: Seed, folder: Path, number: int) -> Outcome:
             from shards import Vocabulary
 
             vocabulary = Vocabulary.load(path)
-            vocabulary.clips_in([1, 5, 9, 2])
+            vocabulary.clips_in(np.array([1, 5, 9, 2]))
         elif name == "state.json":
             _load_state(data)
         else:
