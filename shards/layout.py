@@ -32,6 +32,7 @@ MemberKind = Literal["json", "array", "text", "bytes"]
 
 _SLUG = re.compile(r"(?!.*-\d{6})[a-z0-9][a-z0-9_-]*")  # `-000000` begins a shard's number
 _MEMBER = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+_RATE = re.compile(r"\d{1,18}(/\d{1,18})?")
 _TRACK = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -159,8 +160,8 @@ def _member(layout: str, data: Mapping[str, Any]) -> Member:
 def _check_rate(layout: str, track: Mapping[str, Any]) -> None:
     rate = track.get("rate") or ""
     try:
-        if rate and Fraction(rate) <= 0:
-            raise ValueError("not above 0")
+        if rate and not (_RATE.fullmatch(rate) and Fraction(rate) > 0):
+            raise ValueError("no fraction above 0")
     except (ValueError, ZeroDivisionError) as error:
         raise WrongLayout(
             f"layout {layout!r}: track {track['name']!r}: rate {rate[:60]!r} ({error})"

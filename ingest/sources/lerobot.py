@@ -330,7 +330,7 @@ def _rows_of(path: Path, index: int) -> dict[str, Any]:
         table = parquet().read_table(path, filters=[("episode_index", "==", index)])
     except FileNotFoundError as error:
         raise CannotOpen(f"the file with its rows is missing: {path.name}") from error
-    except (OSError, *MISFITS) as error:
+    except (OSError, NotImplementedError, *MISFITS) as error:
         raise CannotOpen(f"its rows can't be read ({_words(error, path)})") from error
     order = np.argsort(np.asarray(table["frame_index"]), kind="stable")
     columns: dict[str, Any] = {}

@@ -20,8 +20,10 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from ingest.decoders.promised import MISFITS
 from ingest.decoders.ros_columns import MOST_COLUMNS
 from ingest.errors import CannotOpen
+from ingest.timing import fraction_of
 
 MOST_FPS = 1_000_000
 INFO = Path("meta") / "info.json"
@@ -111,7 +113,7 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
         version = str(info["codebase_version"])
         if version not in VERSIONS:
             raise CannotOpen(f"a LeRobot dataset of version {version}: read are {', '.join(VERSIONS)}")
-        fps = Fraction(str(info["fps"]))
+        fps = fraction_of(str(info["fps"]))
         if not (Fraction(1, 3600) <= fps <= MOST_FPS and fps.denominator <= MOST_FPS):
             raise CannotOpen(f"meta/info.json says {info['fps']!r:.40} frames per second")
         reader = _Version3(root, info) if version == "v3.0" else _Version2(root, info)
@@ -133,7 +135,8 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
 _DIGITS = re.compile(r"(0?\d{1,2}d?)?")
 
 
-_MISFITS = (LookupError, TypeError, ValueError, AttributeError, OSError, ArithmeticError, RecursionError)
+_MISFITS = (*MISFITS, OSError, NotImplementedError)
+"""The last is what pyarrow raises for a type that it does not read."""
 
 
 class _Version2:

@@ -76,17 +76,12 @@ class OpenShard:
         try:
             self.rows = npy_view(mapped(files, f"shards/{entry.name}.samples.npy"))
             check_rows(self.rows, entry.own or entry.layout, entry.samples)
+            check_places(self.rows, entry.own or entry.layout)
         except ValueError as error:
             raise DamagedDataset(
                 f"{rows_path}: {error}; run fifth verify, and make the shard again"
             ) from error
         self.tar = mapped(files, f"shards/{entry.name}.tar")
-        try:
-            check_places(self.rows, entry.own or entry.layout, len(self.tar))
-        except ValueError as error:
-            raise DamagedDataset(
-                f"{self.path}: {error}; run fifth verify, and make the shard again"
-            ) from error
         whole = len(self.tar) // BLOCK_BYTES * BLOCK_BYTES  # a cut tar may end anywhere
         self._bytes = np.frombuffer(self.tar, np.uint8, whole)
         self._words = self._bytes.view(np.uint64)

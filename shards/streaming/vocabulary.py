@@ -84,7 +84,10 @@ class TrackCodes:
                 f"{trailing[-1:] or 'time'}"
             )
         ragged = layout.index_of(f"{track}.offsets.npy") is not None or spec.get("kind") == "bytes"
-        return cls(track, encoder, member.dtype.name, sizes, None if ragged else trailing)
+        try:
+            return cls(track, encoder, member.dtype.name, sizes, None if ragged else trailing)
+        except ValueError as error:
+            raise WrongLayout(f"layout {layout.name!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,10 @@ class Vocabulary:
                     found[track] = _joined(found.get(track, codes), codes, layout.name)
         if not found:
             raise UnknownName("no wanted track has codes: text and features can't be packed")
-        return cls(tuple(found[name] for name in sorted(found)))
+        try:
+            return cls(tuple(found[name] for name in sorted(found)))
+        except ValueError as error:
+            raise WrongLayout(f"the tracks' codes can't be numbered: {error}") from error
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[int, TrackCodes]]:

@@ -257,6 +257,8 @@ def read_all(where: Any, number: int, folder: Path, remote: Any = None) -> Outco
     for way in (_read_samples, _read_batches, _read_packed, _read_windows, _verify, _inform, _reconstruct):
         if remote is not None and way in (_verify, _inform, _reconstruct):
             continue
+        if way is _reconstruct and number % 5:
+            continue
         try:
             got += way(where, folder, remote)
         except (
