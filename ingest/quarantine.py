@@ -9,7 +9,7 @@ them out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ingest.engine.local import Engine, Job, Outcome
@@ -68,7 +68,7 @@ def culprits(engine: Engine, task: Mapping[str, Any]) -> Iterator[tuple[int, Out
 
 
 def quarantine_lines(
-    task: Line, number: int, found: Mapping[int, str], recordings: Mapping[str, Line], clip_ns: int
+    task: Line, number: int, found: Mapping[int, str], recording_of: Callable[[str], Line], clip_ns: int
 ) -> Iterator[Line]:
     """Yield the plan lines that set clips apart, and the task without them in place of the old one.
 
@@ -76,12 +76,12 @@ def quarantine_lines(
         task: the line of the task that ended its workers.
         number: of the new task.
         found: place in the task's clips to the reason.
-        recordings: content id to the recording's plan line.
+        recording_of: content id to the recording's plan line.
         clip_ns: length of a clip.
     """
     for place, words in sorted(found.items()):
         entry = task["clips"][place]
-        recording = recordings[entry["id"]]
+        recording = recording_of(entry["id"])
         start_ns = recording["origin_ns"] + entry["first"] * clip_ns
         yield {
             "kind": "quarantine",

@@ -123,6 +123,13 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DamagedDataset: a line is not a JSON object; the message gives its number.
     """
+    for _, value in placed_json_lines(path):
+        yield value
+
+
+def placed_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the JSON objects of a `.jsonl` file, each with its offset. Raises what `read_json_lines` does."""
+    offset = 0
     with open_regular(path) as file:
         for number, line in enumerate(file, 1):
             try:
@@ -131,4 +138,5 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 raise DamagedDataset(f"{path}: line {number} is not JSON ({error})") from error
             if not isinstance(value, dict):
                 raise DamagedDataset(f"{path}: line {number} must be a JSON object")
-            yield value
+            yield offset, value
+            offset += len(line)

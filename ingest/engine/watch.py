@@ -74,6 +74,11 @@ def default_memory_bytes(workers: int) -> int:
     return max(GIB, total * 4 // 5 // max(1, workers)) if total else 0
 
 
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process; 0 where it is not there, or the system does not tell."""
+    return 1024 * sum(_numbers(Path("/proc") / str(pid) / "status", "VmRSS"))
+
+
 def _machine_memory() -> int:
     """Return the bytes that this machine has, or that its container may use."""
     amounts = []

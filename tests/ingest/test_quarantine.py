@@ -145,7 +145,7 @@ def test_what_no_recording_does_alone_is_nobodys_fault(
     """Where every recording alone is fine, none is accused: the task is not done, until the next run."""
     bad_video(folder, "task_crash.mp4")
     with monkeypatch.context() as patch:
-        patch.setattr("ingest.pipeline.culprits", lambda engine, task: iter(()))
+        patch.setattr("ingest.running.culprits", lambda engine, task: iter(()))
         run = shard(folder, tmp_path / "out", NONE)
     assert len(run.unfinished) == 1
     assert dataset_info(tmp_path / "out")["failures"] == []
