@@ -24,7 +24,7 @@ from shards.atomic import is_temporary, write_whole
 from shards.canonical_json import json_line, parse_json, placed_json_lines
 from shards.errors import CannotCreate, DamagedDataset, NotADataset, WrongPlan
 from shards.locks import as_part, exclusive, plan_turn, turn_to_append
-from shards.regular_file import read_regular
+from shards.regular_file import open_regular, read_regular
 
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
@@ -272,7 +272,7 @@ class DatasetFolder:
         }
 
     def _plan_lines_that_supersede(self, part: int) -> Iterator[dict[str, Any]]:
-        with self.plan_path(part).open("rb") as file:
+        with open_regular(self.plan_path(part)) as file:
             for text in file:
                 if b'"supersedes":' in text:  # hardly any line has it, and a plan may have millions
                     line = parse_json(text, self.plan_path(part))

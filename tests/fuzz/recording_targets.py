@@ -22,13 +22,13 @@ def prepare() -> Any:
 
     import encoders.determinism as determinism
     import ingest.engine.local as local
-    import ingest.pipeline as pipeline
+    import ingest.plan_head as plan_head
     import ingest.task  # noqa: F401
     from ingest.configuration import Settings
 
     torch.set_num_threads(1)
     os.fsync = lambda fd: None
-    pipeline._version = lru_cache(pipeline._version)
+    plan_head._version = lru_cache(plan_head._version)
     determinism.probe = lambda encoder: "left out"
     told = local._told
 
