@@ -75,7 +75,7 @@ class Tasks:
                     self.listener.task_failed(number, outcome.kind, outcome.result["error"], again=True)
                     self.listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
                     again.append(number)
-                elif outcome.ended_its_worker or outcome.result["type"] == "RecordingChanged":
+                elif _has_culprits(outcome):
                     ended.append(outcome)
                 else:
                     self._not_done(outcome)
@@ -127,7 +127,7 @@ class Tasks:
     def _at_fault(self, outcome: Outcome) -> dict[int, str]:
         """Return which recordings of a task, by their place in it, kept it from being done, and why."""
         engine, argument = self.doing.engine, outcome.job.argument
-        if outcome.ended_its_worker:
+        if outcome.ended_its_worker or outcome.is_unforeseen:
             return {place: reason(how) for place, how in culprits(engine, argument)}
         return dict.fromkeys(changed(engine, argument), CHANGED)
 
@@ -147,6 +147,11 @@ class Tasks:
             self.failures.count(line["id"], failed=True)
         self._judge()
         return new
+
+
+def _has_culprits(outcome: Outcome) -> bool:
+    """Tell whether a task was not done for the sake of some of its recordings."""
+    return outcome.ended_its_worker or outcome.is_unforeseen or outcome.result["type"] == "RecordingChanged"
 
 
 def _number(outcome: Outcome) -> int:

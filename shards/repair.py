@@ -43,7 +43,7 @@ from shards.verify_files import (
     chain_sha256,
     check_small_files,
     read_ledger,
-    shard_lines,
+    readable_shard_lines,
 )
 
 Json = dict[str, Any]
@@ -171,7 +171,7 @@ class _Repairing:
                 self._left("records, shards, tables", "are looked at once the plan is as it was")
                 return
             small = self._small()
-        self.lines = {line["task"]: line for line in shard_lines(self.folder)}
+        self.lines = {line["task"]: line for line in readable_shard_lines(self.folder)}
         if self._records(small) and not self.dry_run:
             small = self._small()
         small = self._run_again(small)

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from shards.atomic import is_temporary
-from shards.canonical_json import read_json_lines
 from shards.dataset_files import folder_of
 from shards.errors import DamagedDataset, WrongLayout
 from shards.folder import FOLDERS, DatasetFolder, shard_name
@@ -32,6 +31,7 @@ from shards.ledger import Ledger
 from shards.manifest import layout_entry
 from shards.npy import BadNpy, npy_view
 from shards.problem import Problem
+from shards.tables import recording_lines, shard_lines
 from shards.verify_files import check_small_files, read_ledger
 from shards.verify_shard import OriginOf, verify_shard
 
@@ -76,7 +76,7 @@ def _not_joined(path: Path, manifest: Json) -> Iterator[Problem]:
     """Say which additions don't fit the dataset, and whose rows are of other samples."""
     additions, problems = additions_of(path, manifest)
     yield from problems
-    for line in read_json_lines(path / "tables" / "shards.jsonl"):
+    for line in shard_lines(path / "tables" / "shards.jsonl"):
         rows = npy_view((path / "shards" / f"{line['name']}.samples.npy").read_bytes())
         for addition in additions:
             if line["layout"] not in addition.layouts:
@@ -115,8 +115,8 @@ def known_shards(folder: DatasetFolder, ledger: Ledger | None, manifest: Json | 
     tables = folder.path / "tables"
     return KnownShards(
         (manifest or {}).get("layouts", []),
-        lambda: read_json_lines(tables / "shards.jsonl"),
-        lambda: read_json_lines(tables / "recordings.jsonl"),
+        lambda: shard_lines(tables / "shards.jsonl"),
+        lambda: recording_lines(tables / "recordings.jsonl"),
     )
 
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from shards.atomic import FileFacts, measure
-from shards.canonical_json import json_page, parse_json, read_json_lines
+from shards.canonical_json import json_page, parse_json
 from shards.errors import DamagedDataset, WrongLayout
 from shards.finishing import derive
 from shards.folder import FORMAT, MANIFEST, DatasetFolder
 from shards.ledger import Ledger
 from shards.manifest import file_facts, hash_line
 from shards.problem import Kind, Problem
+from shards.tables import shard_lines
 
 Json = dict[str, Any]
 HASH_FILE = f"{MANIFEST}.sha256"
@@ -210,7 +211,7 @@ def _records(folder: DatasetFolder, ledger: Ledger | None, manifest: Json, later
     if now == manifest["records"]:
         return
     found = list(_records_in_table(folder))
-    known = {line["task"] for line in shard_lines(folder)}
+    known = {line["task"] for line in readable_shard_lines(folder)}
     others = sorted(folder.tasks_done() - known)
     for task in others:
         path = folder.record_path(task)
@@ -235,7 +236,7 @@ def _records(folder: DatasetFolder, ledger: Ledger | None, manifest: Json, later
 def _records_in_table(folder: DatasetFolder) -> Iterator[Problem]:
     """Say which records with shards are not those that the table of shards was made from."""
     gone: set[int] | None = None
-    for line in shard_lines(folder):
+    for line in readable_shard_lines(folder):
         path = folder.record_path(line["task"])
         data = _bytes(path)
         if data is None or hashlib.sha256(data).hexdigest() != line["record_sha256"]:
@@ -269,9 +270,9 @@ def chain_sha256(records: Iterable[tuple[int, bytes]]) -> str:
     return digest.hexdigest()
 
 
-def shard_lines(folder: DatasetFolder) -> Iterator[Json]:
+def readable_shard_lines(folder: DatasetFolder) -> Iterator[Json]:
     """Yield the lines of `tables/shards.jsonl` as far as they can be read."""
     try:
-        yield from read_json_lines(folder.path / "tables" / "shards.jsonl")
+        yield from shard_lines(folder.path / "tables" / "shards.jsonl")
     except (DamagedDataset, OSError):
         return

@@ -258,6 +258,7 @@ def test_provenance_has_one_type_per_layout(folder: DatasetFolder, monkeypatch: 
 
 def test_a_full_disk_of_temporary_files_is_no_damage(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the join needs on the disk may not fit: that is the machine's fault, and said so."""
-    monkeypatch.setattr("shards.ledger._SCHEMA", _SCHEMA + "PRAGMA max_page_count = 20;")
+    schema = f"PRAGMA page_size = 512; {_SCHEMA} PRAGMA max_page_count = 1;"
+    monkeypatch.setattr("shards.ledger._SCHEMA", schema)
     with pytest.raises(OSError, match="make room, or name another folder in TMPDIR"):
         Ledger(DatasetFolder(dataset))
