@@ -9,7 +9,7 @@ part of 64, finished, described. Each step is a process of its own; *CPU* is its
 the machine hardly touches, and *MiB* its largest memory, beside that after imports.
 *start*: from the command to `--help`, to the first encoded media, and of a worker.
 *workers*: a made 720p video in copies, a task each, decode-bound (8 frames a second at 64 x 64), by one
-worker and by two: media per second once all have started, and CPU time per second of media.
+worker and by two: media per second once all have ended a task, and CPU time per second of media.
 *kill*: `kill -9` of one of two workers; until the one in its place encodes.
 *ray*: the same tasks by a Ray cluster on this machine, beside the local engine (`scale_ray.py`).
 *rates*: what `fifth capacity` must know and only measuring tells: read, write, stream, bytes of media.
@@ -21,9 +21,9 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -213,23 +213,27 @@ def measure_start(folder: Path, videos: Path) -> Json:
 
 
 def measure_workers(folder: Path, videos: Path) -> Json:
-    """Return rates of one and of two workers on the same tasks, and what share of linear two reach."""
-    found: Json = {}
-    for workers in (1, 2, 1, 2):  # in turns: a busy machine is busy for both
-        clock, before = Clock(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        out = folder / f"workers-{workers}"
-        shutil.rmtree(out, ignore_errors=True)
+    """Return rates of one and of two workers on the same tasks, and what share of linear two reach.
+
+    What is counted begins when each worker has ended its first task: nobody is starting any more.
+    """
+    found: Json = {"1": [], "2": []}
+    for turn, workers in enumerate((1, 2, 1, 2)):  # in turns: a busy machine is busy for both
+        out = DatasetFolder(folder / f"workers-{turn}")
         settings = one_task_each(video_seconds(videos))
-        run = shard_recordings([videos], out, settings, workers=workers, listener=clock)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        steps = clock.steps[workers:]
-        seconds = steps[-1][0] - steps[0][0]
-        row = {
-            "media_per_second": sum(ns for _, ns in steps[1:]) / 1e9 / max(1e-9, seconds),
-            "cpu_per_media_second": (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-            / (run.media_ns / 1e9),
-        }
-        found.setdefault(str(workers), []).append(row)
+        shard_recordings([videos], out.path, settings, workers=1, scope=Scope(plan_only=True))
+        ended: list[tuple[float, Json]] = []
+        with Engine(workers) as engine:
+            for outcome in engine.run(tasks_of(out, videos, engine)):
+                ended.append((time.perf_counter(), outcome.result))
+        begun, counted = ended[workers - 1][0], [result for _, result in ended[workers:]]
+        cpu = [result["cpu_seconds"] / result["media_ns"] * 1e9 for result in counted]
+        found[str(workers)].append(
+            {
+                "media_per_second": sum(r["media_ns"] for r in counted) / 1e9 / (ended[-1][0] - begun),
+                "cpu_per_media_second": statistics.median(cpu),
+            }
+        )
     best = {name: {key: _best(rows, key) for key in rows[0]} for name, rows in found.items()}
     found["efficiency"] = best["2"]["media_per_second"] / (2 * best["1"]["media_per_second"])
     found["efficiency_cpu"] = best["1"]["cpu_per_media_second"] / best["2"]["cpu_per_media_second"]
