@@ -224,8 +224,8 @@ def measure_workers(folder: Path, videos: Path) -> Json:
         shard_recordings([videos], out.path, settings, workers=1, scope=Scope(plan_only=True))
         ended: list[tuple[float, Json]] = []
         with Engine(workers) as engine:
-            for outcome in engine.run(tasks_of(out, videos, engine)):
-                ended.append((time.perf_counter(), outcome.result))
+            jobs = tasks_of(out, videos, engine)
+            ended.extend((time.perf_counter(), outcome.result) for outcome in engine.run(jobs))
         begun, counted = ended[workers - 1][0], [result for _, result in ended[workers:]]
         cpu = [result["cpu_seconds"] / result["media_ns"] * 1e9 for result in counted]
         found[str(workers)].append(
@@ -346,7 +346,10 @@ def write(folder: Path) -> int:
     with ShardWriter(folder, name, layout) as writer:
         for number in range(200):
             start_ns = number * 10**9
-            arrays: Json = {"json": {"start_ns": start_ns, "tracks": {}}, "video.tokens.npy": codes}
+            arrays: Json = {
+                "json": {"start_ns": start_ns, "tracks": {"video": {"valid": 8}}},
+                "video.tokens.npy": codes,
+            }
             writer.add(
                 sample_key(7, start_ns), arrays, recording_id=7, start_ns=start_ns, stop_ns=start_ns + 10**9,
                 tokens={"video": codes.size}, valid={"video": codes.size},
