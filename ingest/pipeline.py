@@ -154,6 +154,12 @@ class _Work:
                 self._tasks(state, self._found(state), engine, part.share)
         return self.run
 
+    def _devices(self) -> list[str]:
+        """Return the devices that get an encoder process."""
+        if self.engine.kind == "ray" and self.device == "cuda" and self.encode_in != "worker":
+            return ["cuda"]  # the nodes have them, and maybe not this machine
+        return devices_for(self.encode_in, self.device, self.configuration)
+
     def _plan_alone(self) -> None:
         self._clean()
         with self._engine() as engine:
@@ -166,13 +172,14 @@ class _Work:
     @contextmanager
     def _engine(self) -> Iterator[Engine]:
         heard, say = _adding_up(self.run, self.listener), self.listener.say
-        with self.engine.opened(self.workers, heard, self.limits, say) as engine:
+        on_gpus = any(device.startswith("cuda") for device in self._devices())
+        with self.engine.opened(self.workers, heard, self.limits, say, on_gpus) as engine:
             self.listener.working(engine.process_ids)
             yield engine
 
     def _tasks(self, state: PlanState, found: Places, engine: Engine, share: tuple[int, int]) -> None:
-        devices = devices_for(self.encode_in, self.device, self.configuration)
-        with EncoderProcesses(devices, engine.jobs_at_once) as processes:
+        devices = self._devices()
+        with self.engine.encoders(devices, engine) as processes:
             doing = Doing(
                 self.folder, self.configuration, self.device, state, by_name(state, found), engine, processes
             )
