@@ -1,7 +1,8 @@
 """What it takes to run on many recordings, with many workers, when some of them die.
 
     python tests/benchmarks/scale.py [--only plan start workers kill ray rates] [--recordings 10000 100000]
-                                     [--copies 6] [--seconds 10] [--out OUT.json] [--measured RATES.json]
+                                     [--written 1000000] [--copies 6] [--seconds 10] [--out OUT.json]
+                                     [--measured RATES.json]
 
 *plan*: a made listing (no file is made, no recording is examined: `made_listing.py`) goes through the real
 planning, plan files, records, tables and manifest: made, resumed when every task is done, by one run and by a
@@ -58,7 +59,9 @@ Json = dict[str, Any]
 HERE = Path(__file__).parent
 MIB = 1 << 20
 SECTIONS = ("plan", "start", "workers", "kill", "ray", "rates")
-STEPS = ("plan", "records", "resume", "part", "finish", "info")
+STEPS = ("plan", "records", "part", "finish", "resume", "info")
+UNTOLD = ("written", "records")
+"""Steps that make what is measured, and are no part of it."""
 SMALL = Settings(
     fps=Fraction(8),
     size=64,
@@ -76,6 +79,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--recordings", type=int, nargs="+", default=[10_000])
+    parser.add_argument(
+        "--written",
+        type=int,
+        nargs="+",
+        default=[],
+        help="like --recordings, with plans that are written, not planned",
+    )
     parser.add_argument("--copies", type=int, default=6, help="of the made video")
     parser.add_argument("--seconds", type=int, default=10, help="length of the made video")
     parser.add_argument("--folder", type=Path, help="where to make things")
@@ -87,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         if "plan" in options.only:
-            report["plan"] = measure_plans(folder, options.recordings)
+            report["plan"] = measure_plans(folder, options.recordings, options.written)
         if set(options.only) - {"plan"}:
             videos = made_videos(folder, options.copies, options.seconds)
         if "start" in options.only:
@@ -120,17 +130,17 @@ def machine_line() -> str:
 # Plans of many recordings
 
 
-def measure_plans(folder: Path, counts: list[int]) -> list[Json]:
+def measure_plans(folder: Path, planned: list[int], written: list[int]) -> list[Json]:
     """Plan, resume, finish: for each number of recordings, each step a process of its own."""
     rows = []
     print(f"\n{'recordings':>12}  {'step':8}{'s':>9}{'CPU s':>9}{'per CPU s':>11}{'MiB':>7}{'before':>8}")
-    for count in counts:
+    if written:
+        scale_plan("plan", 1000, folder / "plan-1000")
+    for count in (*planned, *written):
         dataset = folder / f"plan-{count}"
-        for step in STEPS:
-            words = [sys.executable, str(HERE / "scale_plan.py"), step, str(count), str(dataset)]
-            done = subprocess.run(words, capture_output=True, text=True, check=True)
-            row = {"recordings": count, "step": step, **json.loads(done.stdout.splitlines()[-1])}
-            if step != "records":  # made for the measurement, and no part of it
+        for step in STEPS if count in planned else ("written", *STEPS[1:]):
+            row = {"recordings": count, "step": step, **scale_plan(step, count, dataset)}
+            if step not in UNTOLD:
                 rows.append(row)
                 print(
                     f"{count:>12,}  {step:8}{row['seconds']:>9.1f}{row['cpu_seconds']:>9.1f}"
@@ -140,6 +150,14 @@ def measure_plans(folder: Path, counts: list[int]) -> list[Json]:
                 )
         shutil.rmtree(dataset)
     return rows
+
+
+def scale_plan(step: str, count: int, dataset: Path) -> Json:
+    """Do one step, in a process of its own."""
+    words = [sys.executable, str(HERE / "scale_plan.py"), step, str(count), str(dataset)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found: Json = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 # Tasks of a made video
