@@ -135,7 +135,7 @@ def measure_plans(folder: Path, planned: list[int], written: list[int]) -> list[
     rows = []
     print(f"\n{'recordings':>12}  {'step':8}{'s':>9}{'CPU s':>9}{'per CPU s':>11}{'MiB':>7}{'before':>8}")
     if written:
-        scale_plan("plan", 1000, folder / "plan-1000")
+        scale_plan("plan", 1000, folder / "pattern")
     for count in (*planned, *written):
         dataset = folder / f"plan-{count}"
         for step in STEPS if count in planned else ("written", *STEPS[1:]):

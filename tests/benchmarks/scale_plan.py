@@ -39,7 +39,7 @@ def main() -> None:
     steps: dict[str, Callable[[], object]] = {
         "plan": lambda: run(Scope(plan_only=True)),
         "written": lambda: made_listing.write_plan(
-            DatasetFolder(dataset), DatasetFolder(dataset.with_name("plan-1000")), count
+            DatasetFolder(dataset), DatasetFolder(dataset.with_name("pattern")), count
         ),
         "records": lambda: made_listing.write_records(DatasetFolder(dataset)),
         "resume": lambda: run(Scope()),
