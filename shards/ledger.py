@@ -22,6 +22,7 @@ from typing import Any
 from shards.errors import DamagedDataset
 from shards.folder import FORMAT, DatasetFolder, shard_name
 from shards.keys import recording_number
+from shards.layout import Layout
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -214,13 +215,14 @@ class Ledger:
         known = self.layouts.get(layout["name"])
         if known is not None and known["layout"] != layout:
             raise self._damaged(f"layout {layout['name']!r} is planned twice, and differently")
-        self.layouts[layout["name"]] = {
+        checked = Layout.from_json(layout)
+        self.layouts[checked.name] = {
             "layout": layout,
             "samples": 0,
             "shards": 0,
             "bytes": 0,
             "seconds_ns": 0,
-            "tokens": {track["name"]: 0 for track in layout["tracks"]},
+            "tokens": dict.fromkeys(checked.tracks, 0),
             "provenance": {},
         }
 
