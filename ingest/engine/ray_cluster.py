@@ -212,9 +212,7 @@ class RayEngine(Engine):
             "limits": asdict(self._limits),
             "afresh": self._afresh,
             "prepare": self._prepare,
-            "environment": {
-                name: value for name, value in os.environ.items() if name.startswith(OUR_VARIABLES)
-            },
+            "environment": {name: value for name, value in os.environ.items() if name.startswith(OURS)},
             "path": [path for path in sys.path if Path(path).exists()],
         }
         remote: Any = ray.remote(
