@@ -14,6 +14,7 @@ from ingest.engine.local import Engine, Job
 from ingest.listening import Listener
 from ingest.places import Places
 from ingest.plan_state import Line, PlanState
+from ingest.ray_encoders import RayEncoders
 from shards import Dataset, DatasetFolder
 
 Whereabouts = Callable[[str], Candidate | None]
@@ -40,7 +41,7 @@ class Doing:
     state: PlanState
     where: Whereabouts
     engine: Engine
-    processes: EncoderProcesses
+    processes: EncoderProcesses | RayEncoders
     adds_to: Dataset | None = None
     """The dataset that this adds to; then no recording is set apart."""
 

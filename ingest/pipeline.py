@@ -101,7 +101,7 @@ def shard_recordings(
     limits = limits or Limits(STALL_SECONDS, default_memory_bytes(count))
     work = _Work(
         folder, paths, configuration, device, choice, scope, workers, engine or EngineChoice(), encode_in,
-        limits, Listeners(Events(folder), listener or Listener()),
+        limits, _heard_by(folder, listener or Listener()),
     )  # fmt: skip
     with models_within_reach(model_places(_encoders_asked(settings))):
         return work.a_part() if scope.part else work.everything()
@@ -154,6 +154,12 @@ class _Work:
                 self._tasks(state, self._found(state), engine, part.share)
         return self.run
 
+    def _devices(self) -> list[str]:
+        """Return the devices that get an encoder process."""
+        if self.engine.kind == "ray" and self.device == "cuda" and self.encode_in != "worker":
+            return ["cuda"]  # the nodes have them, and maybe not this machine
+        return devices_for(self.encode_in, self.device, self.configuration)
+
     def _plan_alone(self) -> None:
         self._clean()
         with self._engine() as engine:
@@ -166,13 +172,14 @@ class _Work:
     @contextmanager
     def _engine(self) -> Iterator[Engine]:
         heard, say = _adding_up(self.run, self.listener), self.listener.say
-        with self.engine.opened(self.workers, heard, self.limits, say) as engine:
+        on_gpus = any(device.startswith("cuda") for device in self._devices())
+        with self.engine.opened(self.workers, heard, self.limits, say, on_gpus) as engine:
             self.listener.working(engine.process_ids)
             yield engine
 
     def _tasks(self, state: PlanState, found: Places, engine: Engine, share: tuple[int, int]) -> None:
-        devices = devices_for(self.encode_in, self.device, self.configuration)
-        with EncoderProcesses(devices, engine.jobs_at_once) as processes:
+        devices = self._devices()
+        with self.engine.encoders(devices, engine) as processes:
             doing = Doing(
                 self.folder, self.configuration, self.device, state, by_name(state, found), engine, processes
             )
@@ -210,6 +217,10 @@ class _Work:
             "part": str(self.scope.part or ""),
             "plan_only": self.scope.plan_only,
         }
+
+
+def _heard_by(folder: DatasetFolder, listener: Listener) -> Listener:
+    return Listeners(Events(folder, listener.say), listener)
 
 
 def _adding_up(run: Run, listener: Listener) -> Progress:
@@ -349,7 +360,7 @@ def run_addition(
         workers: processes; 0: in this process.
         listener: hears how it goes.
     """
-    run, listener = Run(), Listeners(Events(folder), listener)
+    run, listener = Run(), _heard_by(folder, listener)
     facts = {"adds_to": str(base.path), "workers": workers, "configuration_digest": configuration.digest}
     with _telling(run, listener, facts):
         try:

@@ -74,7 +74,7 @@ def _fitting_manifest(folder: DatasetFolder) -> Json | None:
     planned = [(part, folder.plan_path(part).stat().st_size) for part in folder.plan_parts()]
     if planned != [(part["part"], part["bytes"]) for part in manifest["plan"]]:
         return None
-    if len(folder.tasks_done()) != manifest["records"]["count"]:
+    if sum(1 for _ in folder.iter_tasks_done()) != manifest["records"]["count"]:
         return None
     for name, facts in manifest["tables"].items():
         table = folder.path / name

@@ -319,7 +319,7 @@ def _tried(job: Job, progress: Progress) -> tuple[Literal["done", "failed"], dic
     try:
         result: dict[str, Any] = json.loads(_pack(call(job, progress)))
     except Exception as error:
-        return "failed", _told(error)
+        return "failed", told(error)
     return "done", result
 
 
@@ -330,14 +330,17 @@ def call(job: Job, progress: Progress) -> dict[str, Any]:
     return result
 
 
-def _told(error: Exception) -> dict[str, Any]:
-    told = {
+def told(error: Exception) -> dict[str, Any]:
+    """Return an error as a result: its words, its type, and where it was raised."""
+    facts = {
         "error": str(error) or type(error).__name__,
         "type": type(error).__name__,
         "traceback": traceback.format_exc(),
     }
     # a path can hold bytes that are no text
-    plain: dict[str, Any] = {k: text.encode("utf-8", "backslashreplace").decode() for k, text in told.items()}
+    plain: dict[str, Any] = {
+        k: text.encode("utf-8", "backslashreplace").decode() for k, text in facts.items()
+    }
     return plain | {"unforeseen": isinstance(error, UNFORESEEN)}
 
 

@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ingest.engine.local import Engine, Job, Outcome, Progress
+from ingest.engine.local import Engine, Job, Outcome, Progress, told
 from ingest.engine.watch import Limits
 from ingest.errors import WrongUse
 
@@ -63,6 +63,7 @@ def start(address: str, workers: int | None) -> bool:
         ray.init(address=address, **quiet)
     else:
         ray.init(
+            address="local",  # not one that happens to run here
             num_cpus=workers or os.cpu_count() or 1,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -115,6 +116,7 @@ class RayEngine(Engine):
         say: told of nodes that were lost.
         prepare: `package.module:function`, which gets a job's argument on the node where it runs and returns
             what the job gets; "" for none.
+        gpu_share: of a GPU, per job: it runs on a node that has one.
     """
 
     def __init__(
@@ -126,11 +128,13 @@ class RayEngine(Engine):
         *,
         say: Callable[[str], None] = lambda _: None,
         prepare: str = "",
+        gpu_share: float = 0.0,
     ) -> None:
         if workers is not None and workers < 1:
             raise WrongUse(f"--engine ray takes at least 1 worker, got {workers}")
         super().__init__(0, on_progress, limits, afresh)
         self._most, self._say, self._prepare = workers, say, prepare
+        self._gpu_share = gpu_share
         self._flights: list[_Flight] = []
         self._size = _Size()
         self.jobs_lost = 0
@@ -160,8 +164,9 @@ class RayEngine(Engine):
     def alone(self) -> RayEngine:
         """Return an engine with these limits that does one job at a time, each in a process of its own."""
         return RayEngine(
-            1, self._on_progress, self._limits, afresh=True, say=self._say, prepare=self._prepare
-        )
+            1, self._on_progress, self._limits, afresh=True,
+            say=self._say, prepare=self._prepare, gpu_share=self._gpu_share,
+        )  # fmt: skip
 
     def run(self, jobs: Iterable[Job], in_order: bool = False) -> Iterator[Outcome]:
         """See `Engine.run`."""
@@ -202,7 +207,9 @@ class RayEngine(Engine):
             "prepare": self._prepare,
             "path": [path for path in sys.path if Path(path).exists()],
         }
-        remote: Any = ray.remote(num_cpus=1, num_returns="streaming", max_retries=0)(run_ordered)
+        remote: Any = ray.remote(
+            num_cpus=1, num_gpus=self._gpu_share, num_returns="streaming", max_retries=0
+        )(run_ordered)
         return remote.remote(json.dumps(order))
 
     def _listen_to(self, flights: list[_Flight]) -> None:
@@ -276,7 +283,11 @@ def run_ordered(order: str) -> Iterator[str]:
             sys.path.append(path)
     if asked["prepare"]:
         module, _, function = asked["prepare"].partition(":")
-        asked["argument"] = getattr(import_module(module), function)(asked["argument"])
+        try:
+            asked["argument"] = getattr(import_module(module), function)(asked["argument"])
+        except Exception as error:  # whatever it is, the job could not begin
+            yield json.dumps({"kind": "failed", "result": told(error)})
+            return
     messages = _keeper().run(asked)
     while True:
         message = messages.get()
@@ -312,8 +323,7 @@ class _Keeper:
             if key not in engines:
                 engines[key] = Engine(1, tell, Limits(**asked["limits"]), asked["afresh"])
             (outcome,) = engines[key].run([Job(asked["function"], asked["argument"])])
-            told = {name: value for name, value in vars(outcome).items() if name != "job"}
-            messages.put(told)
+            messages.put({name: value for name, value in vars(outcome).items() if name != "job"})
 
 
 _kept: list[_Keeper] = []

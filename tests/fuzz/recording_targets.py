@@ -30,13 +30,13 @@ def prepare() -> Any:
     os.fsync = lambda fd: None
     plan_head._version = lru_cache(plan_head._version)
     determinism.probe = lambda encoder: "left out"
-    told = local._told
+    told = local.told
 
     def remembered(error: Exception) -> dict[str, Any]:
         RAISED.append(("".join(traceback.format_exception(error)), error))
         return told(error)
 
-    local._told = remembered
+    local.told = remembered
     return Settings(
         video="jpeg",
         audio="mulaw-256",

@@ -103,6 +103,19 @@ def test_a_run_with_a_node_killed_has_the_bytes_of_one_machine(cluster: Any, tmp
     assert dataset_info(tmp_path / "ray")["failures"] == []
 
 
+def test_an_actor_per_node_may_encode(cluster: Any, tmp_path: Path) -> None:
+    """As one per GPU would: the same bytes, and what each did is told."""
+    write_video(tmp_path / "card.mp4", Pictures(frames=40))
+    choice = EngineChoice("ray", cluster.address)
+    run = shard_recordings(
+        [tmp_path / "card.mp4"], tmp_path / "ray", SETTINGS, engine=choice, encode_in="process"
+    )
+    assert run.unfinished == []
+    assert sum(figures["rows"] for figures in run.encoder_processes) > 0
+    shard_recordings([tmp_path / "card.mp4"], tmp_path / "local", SETTINGS, workers=0)
+    assert files_of(tmp_path / "ray") == files_of(tmp_path / "local")
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("run.jsonl", ".lock"))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
