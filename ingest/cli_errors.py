@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -37,6 +39,8 @@ def speaks(command: Command) -> Command:
 
 def _words(error: Exception) -> str:
     """Return an error's message, without the number that Python puts before those of the system."""
+    if isinstance(error, OSError) and error.strerror == os.strerror(errno.ENOSPC):
+        return "the disk is full: make room, then run the same command again"
     if isinstance(error, OSError) and error.strerror and not error.filename:
         return error.strerror
     return str(error)

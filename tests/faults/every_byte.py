@@ -1,6 +1,6 @@
 """Flip one bit of every byte of a dataset, one after the other: verify must find each, and repair mend it.
 
-    python tests/faults/every_byte.py DATASET [--repair INPUT...]
+    python tests/faults/every_byte.py DATASET [--only FOLDER] [--repair INPUT...]
 
 Not part of the suite: a dataset of 100 kB takes some minutes. Prints what was not found, and totals per file.
 With --repair, every 97th damage is also mended, and must give the bytes that were there.
@@ -8,6 +8,7 @@ With --repair, every 97th damage is also mended, and must give the bytes that we
 
 from __future__ import annotations
 
+import argparse
 import random
 import shutil
 import sys
@@ -23,16 +24,22 @@ NOT_PROMISED = (".lock", "run.jsonl")
 EVERY = 97
 
 
-def flips(dataset: Path) -> Iterator[tuple[Path, int]]:
-    """Yield every byte of every file that is promised."""
+def flips(dataset: Path, only: str) -> Iterator[tuple[Path, int]]:
+    """Yield every byte of every file that is promised, and whose path begins with `only`."""
     for path in sorted(dataset.rglob("*")):
-        if path.is_file() and path.name not in NOT_PROMISED:
+        wanted = path.relative_to(dataset).as_posix().startswith(only)
+        if wanted and path.is_file() and path.name not in NOT_PROMISED:
             yield from ((path, place) for place in range(path.stat().st_size))
 
 
 def main(words: list[str]) -> int:
     """Do it, and return how many bytes could change unseen or stayed damaged."""
-    given, inputs = Path(words[0]), words[2:]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--only", default="", help="files whose path begins so")
+    parser.add_argument("--repair", nargs="*", default=[])
+    options = parser.parse_args(words)
+    given, inputs = options.dataset, options.repair
     randomly = random.Random(1)
     found: Counter[str] = Counter()
     missed = mended = 0
@@ -40,7 +47,7 @@ def main(words: list[str]) -> int:
         dataset = Path(folder) / "dataset"
         shutil.copytree(given, dataset)
         assert not verify_dataset(dataset), "the dataset is damaged already"
-        for number, (path, place) in enumerate(flips(dataset)):
+        for number, (path, place) in enumerate(flips(dataset, options.only)):
             whole = path.read_bytes()
             changed = bytearray(whole)
             changed[place] ^= 1 << randomly.randrange(8)
