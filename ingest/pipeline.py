@@ -13,7 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -251,7 +251,8 @@ def _telling(run: Run, listener: Listener, facts: Line) -> Iterator[None]:
         raise
     finally:
         run.seconds = time.monotonic() - begun
-        listener.run_ended({"how": how, **run.figures()})
+        with suppress(OSError):  # of an output that is gone, what ended the run is told, and not this
+            listener.run_ended({"how": how, **run.figures()})
 
 
 def _finish(folder: DatasetFolder) -> None:
