@@ -23,6 +23,7 @@ from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 from ingest.cli_models import evaluate, train
 from ingest.cli_places import Place
 from ingest.decoders.backends import DECODERS
+from ingest.timing import fraction_of
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -43,7 +44,7 @@ class Rate(ParamType):
         if isinstance(value, Fraction):
             return value
         try:
-            return Fraction(str(value))
+            return fraction_of(str(value))
         except (ValueError, ZeroDivisionError):
             self.fail(f"{value!r} is no number such as 8, 29.97 or 30000/1001", param, ctx)
 

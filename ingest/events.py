@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -39,15 +39,21 @@ class Events(Listener):
 
     Args:
         file: where to.
+        say: told once where events can't be written; the run goes on.
     """
 
-    def __init__(self, file: EventFile) -> None:
-        self._file = file
+    def __init__(self, file: EventFile, say: Callable[[str], None] = lambda _: None) -> None:
+        self._file, self._say, self._told = file, say, False
         self._run = secrets.token_hex(4)
 
     def _write(self, event: str, **facts: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._file.append_event({"time": now, "event": event, "run": self._run, **facts})
+        try:
+            self._file.append_event({"time": now, "event": event, "run": self._run, **facts})
+        except OSError as error:  # a full disk ends the run where it matters
+            if not self._told:
+                self._say(f"events can't be written to run.jsonl: {error.strerror or error}")
+                self._told = True
 
     def run_began(self, facts: Mapping[str, Any]) -> None:
         """Write where and how the run goes."""

@@ -105,7 +105,7 @@ def shard_recordings(
     limits = limits or Limits(STALL_SECONDS, default_memory_bytes(count))
     work = _Work(
         folder, paths, configuration, device, choice, scope, workers, engine, encode_in,
-        limits, Listeners(Events(folder), listener or Listener()),
+        limits, _heard_by(folder, listener or Listener()),
     )  # fmt: skip
     with models_within_reach(model_places(_encoders_asked(settings))):
         return work.a_part() if scope.part else work.everything()
@@ -221,6 +221,10 @@ class _Work:
             "part": str(self.scope.part or ""),
             "plan_only": self.scope.plan_only,
         }
+
+
+def _heard_by(folder: DatasetFolder, listener: Listener) -> Listener:
+    return Listeners(Events(folder, listener.say), listener)
 
 
 def _adding_up(run: Run, listener: Listener) -> Progress:
@@ -360,7 +364,7 @@ def run_addition(
         workers: processes; 0: in this process.
         listener: hears how it goes.
     """
-    run, listener = Run(), Listeners(Events(folder), listener)
+    run, listener = Run(), _heard_by(folder, listener)
     facts = {"adds_to": str(base.path), "workers": workers, "configuration_digest": configuration.digest}
     with _telling(run, listener, facts):
         try:

@@ -21,7 +21,7 @@ from ingest.errors import IngestError
 from ingest.examining import examination_of
 from ingest.fitting import FitSample, fit_job
 from ingest.layouts import check_probe, estimated_bytes, identity, layout_key, layout_of, select, slug
-from ingest.occupancy import occupied_clips
+from ingest.occupancy import left_out_clips, occupied_clips
 from ingest.on_disk import Spool
 from ingest.places import Places
 from ingest.plan_state import Line, PlanState
@@ -103,7 +103,7 @@ class Planning:
 
         for outcome in self.engine.run(jobs(), in_order=True):
             candidate = under_way.pop(0)
-            if outcome.ended_its_worker:
+            if outcome.ended_its_worker or outcome.is_unforeseen:
                 outcome = examined_alone(self.engine, outcome.job)
             if outcome.kind == "done":
                 yield candidate, outcome.result
@@ -187,6 +187,8 @@ class Planning:
         key = self._layout(chosen.wishes)
         layout = self.state.layouts[key]
         occupied = occupied_clips(recording, self.configuration.clip_ns)
+        if (told := left_out_clips(recording, self.configuration.clip_ns, occupied)) is not None:
+            incidents.append(told)
         if key in self._new_layouts:
             self._fit_samples.setdefault(key, FitSample()).offer(candidate, recording)
         for first, count in occupied:
@@ -240,7 +242,7 @@ class Planning:
         new = list(self._new_layouts.items())
         jobs = (fit_job(layout, self._fit_samples[key], self.configuration) for key, layout in new)
         for (_, layout), outcome in zip(new, self.engine.run(jobs, in_order=True), strict=True):
-            if outcome.ended_its_worker:
+            if outcome.ended_its_worker or outcome.is_unforeseen:
                 outcome = fitted_without_culprits(self.engine, outcome.job)
             if outcome.kind != "done":
                 raise IngestError(f"fitting layout {layout['name']}: {outcome.result['error']}")

@@ -73,7 +73,7 @@ class Tasks:
                     self.listener.task_failed(number, outcome.kind, outcome.result["error"], again=True)
                     self.listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
                     again.append(number)
-                elif outcome.ended_its_worker:
+                elif outcome.ended_its_worker or outcome.is_unforeseen:
                     ended.append(outcome)
                 else:
                     self._not_done(outcome)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from shards.folder import DatasetFolder
+from shards.regular_file import open_regular
 
 if TYPE_CHECKING:
     from shards.remote.options import RemoteOptions
@@ -46,7 +47,7 @@ class LocalFiles:
 
     def open(self, name: str) -> BinaryIO:
         """Open the file."""
-        return (self.folder / name).open("rb")
+        return open_regular(self.folder / name)
 
     def expect(self, names: Sequence[str]) -> None:
         """Do nothing: the files are here."""

@@ -24,6 +24,7 @@ from shards.atomic import is_temporary, write_whole
 from shards.canonical_json import json_line, parse_json, placed_json_lines
 from shards.errors import CannotCreate, DamagedDataset, NotADataset, WrongPlan
 from shards.locks import as_part, exclusive, plan_turn, turn_to_append
+from shards.regular_file import open_regular, read_regular
 
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
@@ -55,6 +56,11 @@ PlanPlace = tuple[int, int]
 def shard_name(layout: str, task: int) -> str:
     """Return the name of the shard that a task writes."""
     return f"{layout}-{task:06d}"
+
+
+def is_shard_name(name: str) -> bool:
+    """Tell whether a text is what a shard may be called: it leads nowhere else."""
+    return _SHARD_FILE.fullmatch(f"{name}.tar") is not None
 
 
 class DatasetFolder:
@@ -189,7 +195,7 @@ class DatasetFolder:
             DamagedDataset: no JSON object begins there.
         """
         path = self.plan_path(place[0])
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(place[1])
             return parse_json(file.readline(), path)
 
@@ -243,7 +249,7 @@ class DatasetFolder:
     def read_record_and_hash(self, task: int) -> tuple[dict[str, Any], str]:
         """Return a task's record and the sha256 of its file. Raises what `read_record` does."""
         path = self.record_path(task)
-        data = path.read_bytes()
+        data = read_regular(path)
         return parse_json(data, path), hashlib.sha256(data).hexdigest()
 
     def append_event(self, event: Mapping[str, Any]) -> None:
@@ -266,7 +272,7 @@ class DatasetFolder:
         }
 
     def _plan_lines_that_supersede(self, part: int) -> Iterator[dict[str, Any]]:
-        with self.plan_path(part).open("rb") as file:
+        with open_regular(self.plan_path(part)) as file:
             for text in file:
                 if b'"supersedes":' in text:  # hardly any line has it, and a plan may have millions
                     line = parse_json(text, self.plan_path(part))

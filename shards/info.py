@@ -12,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from shards.canonical_json import read_json_lines
 from shards.dataset_files import folder_of
 from shards.folder import FORMAT, DatasetFolder
 from shards.joined import addition_folders, additions_of
 from shards.ledger import Ledger
 from shards.manifest import file_facts, hash_fits, layout_entry, read_manifest, totals_of
+from shards.tables import incident_lines, recording_lines, shard_lines
 
 Json = dict[str, Any]
 
@@ -74,7 +74,7 @@ def _fitting_manifest(folder: DatasetFolder) -> Json | None:
     planned = [(part, folder.plan_path(part).stat().st_size) for part in folder.plan_parts()]
     if planned != [(part["part"], part["bytes"]) for part in manifest["plan"]]:
         return None
-    if len(folder.tasks_done()) != manifest["records"]["count"]:
+    if sum(1 for _ in folder.iter_tasks_done()) != manifest["records"]["count"]:
         return None
     for name, facts in manifest["tables"].items():
         table = folder.path / name
@@ -94,9 +94,9 @@ def _from_tables(folder: DatasetFolder, manifest: Json, most: int | None) -> Jso
         totals,
         manifest["counts"],
         manifest["layouts"],
-        read_json_lines(tables / "shards.jsonl"),
-        read_json_lines(tables / "recordings.jsonl"),
-        read_json_lines(tables / "failures.jsonl"),
+        shard_lines(tables / "shards.jsonl"),
+        recording_lines(tables / "recordings.jsonl"),
+        incident_lines(tables / "failures.jsonl"),
         most,
     )
 

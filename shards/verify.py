@@ -34,6 +34,7 @@ from shards.ledger import Ledger
 from shards.manifest import build_manifest, file_facts, hash_fits, layout_entry
 from shards.npy import BadNpy, npy_view
 from shards.problem import Problem
+from shards.tables import recording_lines, shard_lines
 from shards.verify_shard import OriginOf, verify_shard
 
 Json = dict[str, Any]
@@ -86,7 +87,7 @@ def _not_joined(path: Path, manifest: Json) -> Iterator[Problem]:
     """Say which additions don't fit the dataset, and whose rows are of other samples."""
     additions, problems = additions_of(path, manifest)
     yield from problems
-    for line in read_json_lines(path / "tables" / "shards.jsonl"):
+    for line in shard_lines(path / "tables" / "shards.jsonl"):
         rows = npy_view((path / "shards" / f"{line['name']}.samples.npy").read_bytes())
         for addition in additions:
             if line["layout"] not in addition.layouts:
@@ -203,8 +204,8 @@ def _shards_by_tables(folder: DatasetFolder, manifest: Json | None, tell: Progre
         yield from _shards(
             folder,
             (manifest or {})["layouts"],
-            lambda: read_json_lines(tables / "shards.jsonl"),
-            lambda: read_json_lines(tables / "recordings.jsonl"),
+            lambda: shard_lines(tables / "shards.jsonl"),
+            lambda: recording_lines(tables / "recordings.jsonl"),
             tell,
         )
     except (DamagedDataset, WrongLayout, OSError, KeyError, TypeError) as error:

@@ -33,6 +33,11 @@ Progress = Callable[[dict[str, Any]], None]
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """One worker is one thread: results must not depend on how many cores a machine has."""
 
+UNFORESEEN = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, LookupError, MemoryError, NameError),
+    *(RuntimeError, StopIteration, TypeError, ValueError),
+)
+"""What a function raises that met what it was not written for; errors of ours are none of these."""
 WATCH_SECONDS = 0.5
 """How often the workers are looked at when none of them says anything."""
 
@@ -66,6 +71,11 @@ class Outcome:
     def ended_its_worker(self) -> bool:
         """Whether the job took its process with it."""
         return self.kind in ("died", "hung", "grew")
+
+    @property
+    def is_unforeseen(self) -> bool:
+        """Whether the job raised what no function raises on purpose, such as a `TypeError`."""
+        return self.kind == "failed" and bool(self.result.get("unforeseen"))
 
 
 class Engine:
@@ -328,7 +338,10 @@ def told(error: Exception) -> dict[str, Any]:
         "traceback": traceback.format_exc(),
     }
     # a path can hold bytes that are no text
-    return {key: text.encode("utf-8", "backslashreplace").decode() for key, text in facts.items()}
+    plain: dict[str, Any] = {
+        k: text.encode("utf-8", "backslashreplace").decode() for k, text in facts.items()
+    }
+    return plain | {"unforeseen": isinstance(error, UNFORESEEN)}
 
 
 def _pack(message: dict[str, Any]) -> bytes:

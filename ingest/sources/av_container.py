@@ -11,6 +11,7 @@ import av
 import av.error
 
 from ingest.decoders.av_errors import words_of
+from ingest.decoders.av_limits import OPTIONS
 from ingest.errors import CannotOpen
 from ingest.recording import Incident
 from ingest.sources.open_failure import why_it_does_not_open
@@ -83,7 +84,9 @@ def open_container(path: Path) -> av.container.InputContainer:
             )  # fmt: skip
         options = {"protocol_whitelist": "file", "format_whitelist": formats}
         # with the protocol said, a colon in a file's name is a colon
-        return av.open(f"file:{path}", metadata_errors="replace", container_options=options)
+        return av.open(
+            f"file:{path}", metadata_errors="replace", container_options=options, options=dict(OPTIONS)
+        )
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise_if_unreadable(path, error)
         raise CannotOpen(why_it_does_not_open(path, words_of(error))) from error

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import made_listing
 
+import ingest.engine_choice
 import ingest.pipeline
 from ingest.engine.local import peak_rss_bytes
 from ingest.parts import Part, Scope, finish_dataset
 from ingest.pipeline import shard_recordings
 from shards import DatasetFolder, dataset_info
 
-PIPELINE = vars(ingest.pipeline)
-PIPELINE.update(find_recordings=made_listing.made, Engine=made_listing.MadeEngine)
+vars(ingest.pipeline)["find_recordings"] = made_listing.made
+vars(ingest.engine_choice)["Engine"] = made_listing.MadeEngine
 
 
 def main() -> None:
@@ -37,6 +38,9 @@ def main() -> None:
 
     steps: dict[str, Callable[[], object]] = {
         "plan": lambda: run(Scope(plan_only=True)),
+        "written": lambda: made_listing.write_plan(
+            DatasetFolder(dataset), DatasetFolder(dataset.with_name("pattern")), count
+        ),
         "records": lambda: made_listing.write_records(DatasetFolder(dataset)),
         "resume": lambda: run(Scope()),
         "part": lambda: run(Scope(Part(1, 64))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -21,7 +22,15 @@ from ingest.listening import Listener, Listeners
 from ingest.metrics import WORDS, Metrics, serving
 from ingest.pipeline import shard_recordings
 
-SETTINGS = Settings(clip_seconds=Fraction(1), device="cpu", shard_seconds=1)
+SETTINGS = Settings(
+    clip_seconds=Fraction(1),
+    video="none",
+    depth="none",
+    signals="none",
+    audio="mulaw-256",
+    device="cpu",
+    shard_seconds=1,
+)
 RESULT = {
     "task": 3, "seconds": 2.5, "media_ns": 4 * 10**9, "samples": 4, "tokens": 400, "bytes": 1000,
     "failures": 1, "recordings": ["a", "b"], "failed": ["b"],
@@ -98,6 +107,22 @@ def test_a_run_tells_of_itself(tmp_path: Path) -> None:
     assert sum(e["media_seconds"] for e in first if e["event"] == "task_done") == 2.0
     assert (first[-1]["how"], first[-1]["tasks_run"]) == ("finished", 2)
     assert [e["event"] for e in events[len(first) :]] == ["run_began", "planned", "run_ended"]
+
+
+def test_events_that_can_t_be_written_do_not_end_a_run() -> None:
+    """It is said once, and the next event is tried again."""
+
+    class Full(Kept):
+        def append_event(self, event: Mapping[str, Any]) -> None:
+            if event["event"] != "run_ended":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().append_event(event)
+
+    said: list[str] = []
+    file = Full()
+    happen(Events(file, said.append))
+    assert said == ["events can't be written to run.jsonl: No space left on device"]
+    assert [event["event"] for event in file.events] == ["run_ended"]
 
 
 def numbers(text: str) -> dict[str, float]:

@@ -20,7 +20,15 @@ from ingest.failure_share import LEAST_RECORDINGS, FailureShare, PlanningStopped
 from ingest.pipeline import Choice, Run, shard_recordings
 from shards import DatasetFolder, dataset_info, verify_dataset
 
-SETTINGS = Settings(clip_seconds=Fraction(1), device="cpu", shard_seconds=1)
+SETTINGS = Settings(
+    clip_seconds=Fraction(1),
+    video="none",
+    depth="none",
+    signals="none",
+    audio="mulaw-256",
+    device="cpu",
+    shard_seconds=1,
+)
 
 
 def shard(folder: Path, out: Path, most: float) -> Run:

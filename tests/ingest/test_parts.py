@@ -224,7 +224,7 @@ def test_quarantine_in_a_part_is_that_part_s(
 
     The task in the place of another belongs to the same part, whatever its number.
     """
-    monkeypatch.setattr("ingest.pipeline.Engine", Deadly)
+    monkeypatch.setattr("ingest.engine_choice.Engine", Deadly)
     out, single = tmp_path / "out", tmp_path / "single"
     shard(sounds, single, Scope())
     ran = [shard(sounds, out, part(number, 3)) for number in (3, 1, 2)]
