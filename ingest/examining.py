@@ -71,7 +71,7 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         (why it can't be opened).
     """
     paths, sidecars = _places(argument)
-    with unharmed([*paths, *sidecars]):
+    with unharmed([*paths, *sidecars], lambda: progress({"media_ns": 0, "clips": 0})):
         return _examined(argument, paths, sidecars)
 
 
