@@ -6,6 +6,7 @@ A `TokenSpec` travels with the tokens: whoever finds them can rebuild the encode
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -24,6 +25,7 @@ INVALID_AS_NAN: tuple[Medium, ...] = ("depth", "signal")
 AXES: Mapping[Medium, str] = {"pictures": "BTCHW", "depth": "BTHW", "sound": "BCN", "signal": "BTD"}
 """The axes of a batch. The axis of time is T (frames, rows) or N (samples)."""
 
+_FRACTION = re.compile(r"\d{1,18}(/0*[1-9]\d{0,17})?")
 RAGGED_AXES = "N"
 """The axes of a clip's tokens where time steps have any number of them."""
 
@@ -227,7 +229,13 @@ def fraction_text(value: Fraction | None) -> str:
 
 
 def fraction_from(text: str) -> Fraction | None:
-    """Return the fraction that `fraction_text` wrote."""
+    """Return the fraction that `fraction_text` wrote.
+
+    Raises:
+        ValueError: it wrote no such thing.
+    """
+    if text and not _FRACTION.fullmatch(text):
+        raise ValueError(f"no fraction: {text[:40]!r}")
     return Fraction(text) if text else None
 
 

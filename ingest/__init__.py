@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from ingest.decoder_trial import with_decoder
     from ingest.discovery import Candidate, Walk, find_recordings
     from ingest.errors import CannotDecode, CannotOpen, ConfigurationChanged, IngestError, WrongUse
+    from ingest.listening import Listener
     from ingest.opening import open_recording
-    from ingest.pipeline import Choice, Listener, Run, dry_run, shard_recordings
+    from ingest.parts import Finished, Part, Scope, finish_dataset
+    from ingest.pipeline import dry_run, shard_recordings
     from ingest.probing import probe_recordings
     from ingest.reconstruction import Reconstructed, reconstruct_sample, write_reconstruction
     from ingest.recording import Incident, Recording, Source, Track
+    from ingest.run import Choice, Run
     from ingest.sampling.clip import PictureClip, SignalClip, SoundClip, TextClip, Window
     from ingest.track_map import TrackMap
 
@@ -35,14 +38,17 @@ __all__ = [
     "CannotOpen",
     "Choice",
     "ConfigurationChanged",
+    "Finished",
     "Incident",
     "IngestError",
     "Listener",
+    "Part",
     "PictureClip",
     "Reconstructed",
     "Recording",
     "Run",
     "Sampling",
+    "Scope",
     "Settings",
     "SignalClip",
     "SoundClip",
@@ -57,6 +63,7 @@ __all__ = [
     "compare_decoders",
     "dry_run",
     "find_recordings",
+    "finish_dataset",
     "open_recording",
     "probe_recordings",
     "read_clips",
@@ -75,10 +82,13 @@ _HOMES = {
     "TrackMap": "track_map",
     **dict.fromkeys(("Candidate", "Walk", "find_recordings"), "discovery"),
     "open_recording": "opening",
-    **dict.fromkeys(("Choice", "Listener", "Run", "dry_run", "shard_recordings"), "pipeline"),
+    "Listener": "listening",
+    **dict.fromkeys(("Finished", "Part", "Scope", "finish_dataset"), "parts"),
+    **dict.fromkeys(("dry_run", "shard_recordings"), "pipeline"),
     "probe_recordings": "probing",
     **dict.fromkeys(("Reconstructed", "reconstruct_sample", "write_reconstruction"), "reconstruction"),
     **dict.fromkeys(("Incident", "Recording", "Source", "Track"), "recording"),
+    **dict.fromkeys(("Choice", "Run"), "run"),
     **dict.fromkeys(("PictureClip", "SignalClip", "SoundClip", "TextClip", "Window"), "sampling.clip"),
 }
 

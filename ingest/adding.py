@@ -14,15 +14,20 @@ from pathlib import Path
 
 from ingest.configuration import Configuration, resolve_device
 from ingest.content_id import content_id
-from ingest.discovery import Candidate, Walk, find_recordings
+from ingest.discovery import Walk, find_recordings
 from ingest.encoder_choice import OPTIONS, model_places, models_within_reach, resolve_choices
 from ingest.engine.local import Engine
 from ingest.errors import IngestError, WrongUse
 from ingest.fitting import FitSample, fit_job
 from ingest.layouts import identity, layout_of, select, slug
-from ingest.pipeline import Listener, Run, check_inputs, plan_head, run_addition
-from ingest.planning import Line, PlanState
+from ingest.listening import Listener
+from ingest.pipeline import check_inputs, run_addition
+from ingest.places import Places
+from ingest.plan_head import plan_head
+from ingest.plan_state import Line, PlanState
 from ingest.recording import Recording
+from ingest.remote_files import place_of
+from ingest.run import Run
 from shards import Dataset, DatasetFolder, NotFinished, open_dataset
 from shards.joined import ADDED
 
@@ -62,7 +67,7 @@ def add_encoder(
         WrongUse: an encoder that can't be used, or no track of its medium.
         shards.ShardsError: no finished dataset is there.
     """
-    listener, paths = listener or Listener(), [Path(given) for given in inputs]
+    listener, paths = listener or Listener(), [place_of(given) for given in inputs]
     check_inputs(paths)
     base = open_dataset(Path(dataset), joined=False)
     if base.manifest["tasks"]["done"] < base.manifest["tasks"]["planned"]:
@@ -86,7 +91,9 @@ def add_encoder(
                 _plan(base, folder, configuration, found, engine)
             if not folder.is_dataset():
                 raise WrongUse(f"{dataset}: no recording has a track for {OPTIONS[addition.medium]}")
-            run = run_addition(folder, base, configuration, resolve_device(device), found, count, listener)
+            run = run_addition(
+                folder, base, configuration, resolve_device(device), found.get, count, listener
+            )
     return run, folder.path
 
 
@@ -115,12 +122,11 @@ def _configuration(base: Dataset, medium: str, entry: Line) -> Configuration:
     )
 
 
-def _found(paths: Sequence[Path], dataset: Path) -> dict[str, Candidate]:
+def _found(paths: Sequence[Path], dataset: Path) -> Places:
     """Return where each content is now."""
-    found: dict[str, Candidate] = {}
+    found = Places()
     for candidate in find_recordings(paths, Walk(), (), (), dataset):
-        files = [*candidate.paths, *candidate.sidecars]
-        found.setdefault(content_id(files, candidate.episode), candidate)
+        found.put(content_id(candidate.files, candidate.episode), candidate)
     return found
 
 
@@ -128,14 +134,17 @@ def _plan(
     base: Dataset,
     folder: DatasetFolder,
     configuration: Configuration,
-    found: Mapping[str, Candidate],
+    found: Places,
     engine: Engine,
 ) -> None:
     """Write a plan part with those of the dataset's tasks that the addition does not have yet."""
-    ours, theirs = PlanState.of(folder.read_plan()), DatasetFolder(base.path)
+    ours, theirs = PlanState(folder), DatasetFolder(base.path)
     with_shards = {line["task"] for line in base.shard_lines()}
-    state = PlanState.of(theirs.read_plan())
-    tasks = {n: t for n, t in sorted(state.tasks.items()) if n in with_shards and n not in ours.tasks}
+    tasks = {
+        task["task"]: task
+        for task in PlanState(theirs).tasks()
+        if task["task"] in with_shards and not ours.has_task(task["task"])
+    }
     wanted = {entry["id"] for task in tasks.values() for entry in task["clips"]}
     lines: list[Line] = []
     of_layout: dict[str, Line] = {}
@@ -154,21 +163,22 @@ def _plan(
             layout["name"] = slug(layout, key, {known["name"] for known in ours.layouts.values()})
             ours.layouts[key] = new[key] = layout
         of_layout[line["layout"]] = ours.layouts[key]
-        if key in new and line["id"] in found:
-            samples.setdefault(key, FitSample()).offer(found[line["id"]], recording)
-        if line["id"] not in ours.by_id:
+        place = found.get(line["id"])
+        if key in new and place is not None:
+            samples.setdefault(key, FitSample()).offer(place, recording)
+        if ours.recording(line["id"]) is None:
             lines.append({**line, "layout": ours.layouts[key]["name"], "replaces": []})
     lines += _layout_lines(new, samples, configuration, engine)
     for number, task in tasks.items():
         if task["layout"] in of_layout:
-            old = [n for n in task.get("supersedes", ()) if n in ours.tasks]
+            old = [n for n in task.get("supersedes", ()) if ours.has_task(n)]
             more = {"supersedes": old} if old else {}
             layout_name = of_layout[task["layout"]]["name"]
             lines.append(
                 {"kind": "task", "task": number, "layout": layout_name, "clips": task["clips"], **more}
             )
     if any(line["kind"] == "task" for line in lines):
-        folder.write_plan_part([plan_head(folder, configuration), *lines])
+        folder.write_plan_part([plan_head(folder.next_part(), configuration), *lines])
 
 
 def _layout_lines(

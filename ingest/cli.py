@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ingest.cli_capacity import capacity
 from ingest.cli_datasets import add, export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 from ingest.cli_models import evaluate, train
+from ingest.cli_places import Place
 from ingest.decoders.backends import DECODERS
+from ingest.timing import fraction_of
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -39,7 +44,7 @@ class Rate(ParamType):
         if isinstance(value, Fraction):
             return value
         try:
-            return Fraction(str(value))
+            return fraction_of(str(value))
         except (ValueError, ZeroDivisionError):
             self.fail(f"{value!r} is no number such as 8, 29.97 or 30000/1001", param, ctx)
 
@@ -83,8 +88,8 @@ def main() -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-paths_argument = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-dataset_argument = click.argument("dataset", type=click.Path(path_type=Path))
+paths_argument = click.argument("paths", nargs=-1, required=True, type=Place())
+dataset_argument = click.argument("dataset", type=Place())
 audio_format_option = click.option(
     "--audio-format",
     "audio_formats",
@@ -116,7 +121,7 @@ def parse_audio_formats(given: tuple[str, ...]) -> dict[str, str]:
 @click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw one recording's clocks.")
 @speaks
 def probe(
-    paths: tuple[Path, ...],
+    paths: tuple[Path | str, ...],
     as_json: bool,
     audio_formats: tuple[str, ...],
     workers: int | None,
@@ -141,7 +146,7 @@ def probe(
     if plot is not None:
         from ingest.clock_plot import plot_recordings
 
-        plot_recordings(list(paths), parse_audio_formats(audio_formats), plot)
+        plot_recordings([Path(path) for path in paths], parse_audio_formats(audio_formats), plot)
     found = probe_recordings(list(paths), parse_audio_formats(audio_formats), workers)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else probe_table(found))
     if not found["recordings"]:
@@ -154,10 +159,10 @@ def probe(
     sys.exit(WITH_FAILURES if damaged else 0)
 
 
-def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
+def _compare(paths: tuple[Path | str, ...], as_json: bool) -> None:
     from ingest.comparing import compare_decoders, comparison_table
 
-    found = [compare_decoders(path) for path in paths]
+    found = [compare_decoders(Path(path)) for path in paths]
     tables = "\n\n".join(comparison_table(entry) for entry in found)
     click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else tables)
 
@@ -220,6 +225,19 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--shard-seconds", type=int, default=3600, show_default=True, help="Most media of a shard.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes (default: number of cores).")
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What runs the tasks: processes of this machine, or a Ray cluster. The bytes are the same.",
+)
+@click.option(
+    "--address",
+    default="",
+    metavar="auto|HOST:PORT",
+    help="Of the Ray cluster (default: one is started on this machine, and ended).",
+)
+@click.option(
     "--stall-seconds",
     type=click.FloatRange(min=0),
     default=600,
@@ -252,18 +270,46 @@ def _compare(paths: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--replace", is_flag=True, help="Drop old samples where a name has new content.")
 @click.option("--strict", is_flag=True, help="Stop at the first failure, with exit code 1.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and write nothing.")
+@click.option(
+    "--max-failure-share",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Stop, with exit code 1, when more than this share of the recordings (20 or more) have failures.",
+)
+@click.option("--plan-only", is_flag=True, help="Plan what is new, and do none of it.")
+@click.option(
+    "--part", default="", metavar="I/N", help="Take one of N shares of the plan, beside the others."
+)
+@click.option(
+    "--wait-seconds",
+    type=click.FloatRange(min=0),
+    default=3600,
+    show_default=True,
+    help="How long a part waits for the run that plans, or for another one that holds the dataset alone.",
+)
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics here; 0: any port."
+)
+@click.option("--metrics-address", default="127.0.0.1", show_default=True, help="Where metrics are served.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 @speaks
-def shard(paths: tuple[Path, ...], **options: Any) -> None:
+def shard(paths: tuple[Path | str, ...], **options: Any) -> None:
     """Decode recordings, encode them to tokens, write shards to DATASET (the last of PATHS).
 
     Safe to run again: finished work is skipped, new recordings are added, what a stopped run left is
     cleaned up. A recording that fails costs what is damaged; the exit code is then 3.
 
+    With --part, machines that share a file system do shares of one plan beside each other, any number of
+    times and in any order; `fifth finish DATASET` then merges what they did.
+
     \b
     fifth shard videos/ dataset/
     fifth shard bags/ dataset/ --map state=/joint_states:position --fps 10
+    fifth shard s3://bucket/videos s3://bucket/dataset
+    fifth shard videos/ dataset/ --engine ray --address auto
+    fifth shard videos/ dataset/ --part 3/8
     fifth shard videos/ --dry-run
     """
     from ingest.errors import WrongUse
@@ -282,12 +328,12 @@ def shard(paths: tuple[Path, ...], **options: Any) -> None:
     _shard(inputs, dataset, settings, options)
 
 
-def _listed(path: Path | None) -> list[Path]:
+def _listed(path: Path | None) -> list[Path | str]:
     """Read a file of inputs: one per line; empty lines and lines that begin with # are passed over."""
     if path is None:
         return []
     lines = (line.strip() for line in path.read_text("utf-8").splitlines())
-    return [Path(line) for line in lines if line and not line.startswith("#")]
+    return [Place().convert(line, None, None) for line in lines if line and not line.startswith("#")]
 
 
 def _settings(options: dict[str, Any]) -> Any:
@@ -327,7 +373,15 @@ def _choice(options: dict[str, Any]) -> Any:
         retry_failed=options["retry_failed"],
         replace=options["replace"],
         strict=options["strict"],
+        max_failure_share=options["max_failure_share"],
     )
+
+
+def _scope(options: dict[str, Any]) -> Any:
+    from ingest.parts import Part, Scope
+
+    part = Part.parse(options["part"]) if options["part"] else None
+    return Scope(part, options["plan_only"], options["wait_seconds"])
 
 
 def _limits(options: dict[str, Any]) -> Any:
@@ -341,7 +395,7 @@ def _limits(options: dict[str, Any]) -> Any:
     return Limits(options["stall_seconds"], memory_bytes)
 
 
-def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None:
+def _dry_run(inputs: list[Path | str], settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
     from ingest.cli_tables import dry_run_table
     from ingest.forecast import forecast
@@ -360,14 +414,17 @@ def _dry_run(inputs: list[Path], settings: Any, options: dict[str, Any]) -> None
         fail("no recordings found in the inputs", FAILED)
 
 
-def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, Any]) -> None:
+def _shard(inputs: list[Path | str], dataset: Path | str, settings: Any, options: dict[str, Any]) -> None:
     from ingest.cli_progress import Display
-    from ingest.cli_tables import info_table, run_line
+    from ingest.cli_tables import MOST_LISTED, run_line
+    from ingest.engine_choice import EngineChoice
     from ingest.pipeline import shard_recordings
-    from shards import DatasetFolder, dataset_info
+    from shards import dataset_info
+    from shards.dataset_files import folder_of
 
+    scope = _scope(options)
     display = Display(options["quiet"])
-    try:
+    with closing(display), _metrics(options, display) as listener:
         run = shard_recordings(
             inputs,
             dataset,
@@ -376,27 +433,87 @@ def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, 
             workers=options["workers"],
             encode_in=options["encode_in"],
             limits=_limits(options),
-            listener=display,
+            listener=listener,
+            engine=EngineChoice(options["engine"], options["address"]),
+            scope=scope,
         )
-    finally:
-        display.close()
     if run.stopped_by:
-        fail(f"stopped at the first failure (--strict): {run.stopped_by}", FAILED)
-    if not DatasetFolder(dataset).is_dataset():
+        fail(f"stopped: {run.stopped_by}", FAILED)
+    if not folder_of(dataset).is_dataset():
         fail(f"no recordings found in {', '.join(str(path) for path in inputs)}: nothing to shard", FAILED)
-    info = dataset_info(dataset)
-    if options["as_json"]:
-        click.echo(json.dumps(info, indent=1, sort_keys=True))
-    else:
-        click.echo(info_table(info, str(dataset)))
+    if scope.part:
+        _part_ended(run, scope.part, dataset)
+        return
+    info = dataset_info(dataset, None if options["as_json"] else MOST_LISTED)
+    _print_info(info, dataset, options["as_json"])
     click.echo(f"fifth: {run_line(run)}", err=True)
+    _end_unfinished(run)
+    if scope.plan_only:
+        return
+    if not info["samples"]:
+        fail("no samples were made; see the failures above", FAILED)
+    _end_with_failures(info)
+
+
+@contextmanager
+def _metrics(options: dict[str, Any], display: Any) -> Iterator[Any]:
+    """Serve metrics beside the display, where that is asked for."""
+    if options["metrics_port"] is None:
+        yield display
+        return
+    from ingest.listening import Listeners
+    from ingest.metrics import Metrics, serving
+
+    metrics = Metrics()
+    with serving(metrics, options["metrics_address"], options["metrics_port"]) as address:
+        display.say(f"metrics at {address}")
+        yield Listeners(display, metrics)
+
+
+def _part_ended(run: Any, part: Any, dataset: Path | str) -> None:
+    from ingest.cli_tables import run_line
+
+    click.echo(f"fifth: part {part}: {run_line(run)}", err=True)
+    _end_unfinished(run)
+    click.echo(f"{dataset}: part {part} is done; when all are: fifth finish {dataset}")
+    if run.failures:
+        click.echo(f"fifth: done, with {run.failures} failures", err=True)
+        sys.exit(WITH_FAILURES)
+
+
+def _end_unfinished(run: Any) -> None:
     if run.unfinished:
         listed = "\n  ".join(run.unfinished[:10])
         fail(f"{len(run.unfinished)} tasks are not done:\n  {listed}\nRun the same command again.", FAILED)
-    if not info["samples"]:
-        fail("no samples were made; see the failures above", FAILED)
-    if info["failures"]:
-        click.echo(f"fifth: done, with {len(info['failures'])} failures (listed above)", err=True)
+
+
+@main.command()
+@dataset_argument
+@json_option
+@speaks
+def info(dataset: Path | str, as_json: bool) -> None:
+    """Show a dataset's totals, its tokens per track, and every failure.
+
+    \b
+    fifth info dataset/
+    fifth info dataset/ --json
+    """
+    from ingest.cli_tables import MOST_LISTED
+    from shards import dataset_info
+
+    _print_info(dataset_info(dataset, None if as_json else MOST_LISTED), dataset, as_json)
+
+
+def _print_info(found: dict[str, Any], dataset: Path | str, as_json: bool) -> None:
+    from ingest.cli_tables import info_table
+
+    click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else info_table(found, str(dataset)))
+
+
+def _end_with_failures(info: dict[str, Any]) -> None:
+    failures = sum(info["counts"]["failures"].values())
+    if failures:
+        click.echo(f"fifth: done, with {failures} failures (listed above)", err=True)
         sys.exit(WITH_FAILURES)
 
 
@@ -404,25 +521,34 @@ def _shard(inputs: list[Path], dataset: Path, settings: Any, options: dict[str, 
 @dataset_argument
 @json_option
 @speaks
-def info(dataset: Path, as_json: bool) -> None:
-    """Show a dataset's totals, its tokens per track, and every failure.
+def finish(dataset: Path, as_json: bool) -> None:
+    """Merge what parts (fifth shard --part) have done into DATASET's tables and manifest.
+
+    May be run at any time when no part is at work, again and again. Says what is still missing; the exit code
+    is then 3, as it is where recordings failed.
 
     \b
-    fifth info dataset/
-    fifth info dataset/ --json
+    fifth finish dataset/
     """
-    from ingest.cli_tables import info_table
-    from shards import dataset_info
+    from ingest.cli_tables import MOST_LISTED
+    from ingest.parts import finish_dataset
 
-    found = dataset_info(dataset)
-    click.echo(json.dumps(found, indent=1, sort_keys=True) if as_json else info_table(found, str(dataset)))
+    done = finish_dataset(dataset, None if as_json else MOST_LISTED)
+    _print_info(done.info, dataset, as_json)
+    if done.missing:
+        some = ", ".join(map(str, done.some_missing)) + (
+            " …" if done.missing > len(done.some_missing) else ""
+        )
+        many = f"{done.missing} of {done.info['tasks']['planned']} tasks are not done (numbers {some})"
+        fail(f"{many}: run the parts again, then finish again", WITH_FAILURES)
+    _end_with_failures(done.info)
 
 
 @main.command()
 @dataset_argument
 @json_option
 @speaks
-def verify(dataset: Path, as_json: bool) -> None:
+def verify(dataset: Path | str, as_json: bool) -> None:
     """Read everything back: sizes, counts, hashes, members, token ranges.
 
     Exit code 1 where anything is wrong; each problem is named.
@@ -453,7 +579,7 @@ def verify(dataset: Path, as_json: bool) -> None:
 )
 @click.option("--track", default="", help="Which track, where several fit.")
 @speaks
-def reconstruct(dataset: Path, key: str, out: Path, track: str) -> None:
+def reconstruct(dataset: Path | str, key: str, out: Path, track: str) -> None:
     """Turn the tokens of one sample back into pictures, sound or numbers.
 
     The ending of OUT decides: .mp4 (with sound), .wav, .csv, .txt; a folder gets every track.
@@ -493,6 +619,7 @@ def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
 
 
 main.add_command(add)
+main.add_command(capacity)
 main.add_command(reshard)
 main.add_command(export)
 main.add_command(train)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ingest.pipeline import Listener
+from ingest.listening import Listener
 
 PLAIN_EVERY_SECONDS = 10.0
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ingest.cli_progress import short_count
-from ingest.pipeline import Run
+from ingest.run import Run
 from ingest.text_table import text_table
 
 MOST_LISTED = 60
@@ -14,24 +14,22 @@ MOST_LISTED = 60
 
 def info_table(info: Mapping[str, Any], name: str) -> str:
     """Return a dataset's totals, tokens per track, layouts, and every failure."""
-    statuses: dict[str, int] = {}
-    for entry in info["per_recording"]:
-        statuses[entry["status"]] = statuses.get(entry["status"], 0) + 1
+    statuses = info["counts"]["recordings"]
     shown = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     unfinished = "" if info.get("finished", True) else " (not finished: run the same `fifth shard` again)"
     lines = [
         f"{name}{unfinished}",
         f"  {info['recordings']} recordings ({shown})",
         f"  {info['samples']} samples, {info['seconds'] / 3600:.4f} h of media, {info['bytes'] / 1e6:.1f} MB "
-        f"in {len(info['shards'])} shards, {len(info['layouts'])} layouts",
+        f"in {sum(layout['shards'] for layout in info['layouts'])} shards, {len(info['layouts'])} layouts",
     ]
     if info["tokens"]:
         rows = [(track, short_count(count)) for track, count in sorted(info["tokens"].items()) if count]
         lines.append(_indented(text_table(("track", "tokens"), _cut(rows, ("and more", "")))))
     lines += _features(info["layouts"])
     lines += [_addition(entry) for entry in info.get("added", ())]
-    lines += _listed("failures", info["failures"])
-    lines += _listed("notes", info["notes"])
+    for kind in ("failures", "notes"):
+        lines += _listed(kind, info[kind], sum(info["counts"][kind].values()))
     if info["shards"]:
         largest = max(info["shards"], key=lambda shard: shard["samples"])
         key, ending = largest["first_key"], _ending(info, largest["layout"])
@@ -72,17 +70,17 @@ def _ending(info: Mapping[str, Any], layout: str) -> str:
     return next(ending for medium, ending in endings.items() if medium in media)
 
 
-def _listed(kind: str, incidents: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not incidents:
+def _listed(kind: str, incidents: Sequence[Mapping[str, Any]], count: int) -> list[str]:
+    if not count:
         return []
-    lines = [f"  {len(incidents)} {kind}:"]
+    lines = [f"  {count} {kind}:"]
     for incident in incidents[:MOST_LISTED]:
         track = f" [{incident['track']}]" if incident.get("track") else ""
         span_ns = incident["stop_ns"] - incident["start_ns"]
         span = f" ({span_ns / 1e9:.2f} s)" if span_ns >= 10_000_000 else ""
         lines.append(f"    {incident['recording']}{track}: {incident['cause']}{span}")
-    if len(incidents) > MOST_LISTED:
-        lines.append(f"    and {len(incidents) - MOST_LISTED} more: see `fifth info --json`")
+    if count > MOST_LISTED:
+        lines.append(f"    and {count - MOST_LISTED} more: see `fifth info --json`")
     return lines
 
 

@@ -18,7 +18,7 @@ from ingest.decoder_choice import resolve_decoder
 from ingest.encoder_choice import parse_choices, resolve_choices
 from ingest.errors import ConfigurationChanged, WrongUse
 from ingest.geometry import FITS, Fit
-from ingest.timing import NS, seconds_to_ns
+from ingest.timing import FASTEST_HZ, NS, seconds_to_ns
 from ingest.track_map import TrackMap
 
 PIPELINE_REVISION = 3
@@ -66,13 +66,15 @@ class Settings:
     def __post_init__(self) -> None:
         for option, value in (("--clip-seconds", self.clip_seconds), ("--fps", self.fps)):
             if value <= 0:
-                raise WrongUse(f"{option} must be more than 0, got {float(value):g}")
+                raise WrongUse(f"{option} must be more than 0, got {_shown(value)}")
         if self.signal_hz is not None and self.signal_hz <= 0:
-            raise WrongUse(f"--signal-hz must be more than 0, or 'native', got {float(self.signal_hz):g}")
+            raise WrongUse(f"--signal-hz must be more than 0, or 'native', got {_shown(self.signal_hz)}")
+        if self.signal_hz is not None and self.signal_hz > FASTEST_HZ:
+            raise WrongUse(f"--signal-hz must be at most {FASTEST_HZ}, got {_shown(self.signal_hz)}")
         if self.clip_seconds > 3600:
-            raise WrongUse(f"--clip-seconds must be at most 3600, got {float(self.clip_seconds):g}")
+            raise WrongUse(f"--clip-seconds must be at most 3600, got {_shown(self.clip_seconds)}")
         if self.fps > 1000:
-            raise WrongUse(f"--fps must be at most 1000, got {float(self.fps):g}")
+            raise WrongUse(f"--fps must be at most 1000, got {_shown(self.fps)}")
         if self.size < 16 or self.size > 4096 or self.size % 16:
             raise WrongUse(f"--size must be a multiple of 16 from 16 to 4096, got {self.size}")
         if not 1 <= self.depth_size <= 4096:
@@ -97,6 +99,13 @@ class Settings:
         """Return the encoders of a medium, as they were asked for."""
         names = {"pictures": self.video, "depth": self.depth, "sound": self.audio, "signal": self.signals}
         return names[medium]
+
+
+def _shown(value: Fraction) -> str:
+    try:
+        return f"{float(value):g}"
+    except OverflowError:
+        return "more than can be counted"
 
 
 @dataclass(frozen=True)

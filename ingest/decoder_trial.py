@@ -23,6 +23,7 @@ from ingest.errors import CannotDecode, CannotOpen
 from ingest.geometry import arrange, fit
 from ingest.recording import Decoder, Incident, MediaItem, Packet, Picture, Recording, Track
 from ingest.sources.picture_index import PictureIndex, read_index
+from ingest.sources.ranges import at_hand
 from ingest.sources.video_file import VideoFile
 
 LEAST_PSNR_DB = 36.0
@@ -96,7 +97,7 @@ def why_not_exact(path: Path, track: Track, name: str, video_streams: int) -> st
         if reason:
             return reason
         try:
-            count = reader(path, track.details["stream"], 0.0).count
+            count = reader(at_hand(path), track.details["stream"], 0.0).count
         except (MemoryError, OSError):
             raise
         except Exception as error:  # libraries raise what they like

@@ -8,6 +8,8 @@ files left out, links followed once. What can't be read costs itself and no more
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,8 @@ from typing import Literal
 
 from ingest.errors import CannotOpen
 from ingest.media_signatures import MEDIA_ENDINGS, has_media_signature
+from ingest.on_disk import Names
+from ingest.remote_files import RemoteFile
 from ingest.sources.bag_files import METADATA, BagGroup, claims_to_be_bag, group_bag_files, is_bag
 from ingest.sources.lerobot_meta import lerobot_version, read_lerobot
 from ingest.sources.sidecar import ENDINGS as SIDECAR_ENDINGS
@@ -37,6 +41,11 @@ class Candidate:
     """Text files beside it."""
     episode: int | None = None
     """Its index in the LeRobot dataset that the files belong to."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that its content is made of, in order."""
+        return (*self.paths, *self.sidecars)
 
 
 @dataclass
@@ -70,7 +79,8 @@ def find_recordings(
     """Yield the recordings below the inputs, in sorted order, each with its own name.
 
     Args:
-        inputs: files, bag folders and folders. With several, names begin with the input's base name.
+        inputs: files, bag folders and folders. With several, names begin with the input's base name. Those
+            on object stores (`ingest.remote_files`) are walked in the same order (`ingest.remote_walk`).
         walk: filled with what was passed over.
         include: globs on recording names; with any, only those that match one are taken.
         exclude: globs on recording names; those that match one are left out.
@@ -80,13 +90,13 @@ def find_recordings(
         FileNotFoundError: an input does not exist.
     """
     for given in inputs:
-        if not given.exists():
+        if not isinstance(given, RemoteFile) and not given.exists():
             raise FileNotFoundError(f"no such file or folder: {given}")
     walker = _Walker(walk, skip)
-    taken: set[str] = set()
+    taken = Names()
     for given in inputs:
-        own = PurePosixPath(Path(os.path.abspath(given)).name)  # noqa: PTH100 (`resolve` follows links)
-        for found in walker.below(given, own, prefix=own if len(inputs) > 1 else PurePosixPath()):
+        prefix = own_name(given) if len(inputs) > 1 else PurePosixPath()
+        for found in walker.below(given, own_name(given), prefix):
             candidate = replace(found, name=_as_text(found.name))
             if include and not any(fnmatch(candidate.name, glob) for glob in include):
                 walk.passed_over["not included"] += 1
@@ -96,18 +106,24 @@ def find_recordings(
                 yield replace(candidate, name=_free_name(candidate.name, taken))
 
 
+def own_name(given: Path) -> PurePosixPath:
+    """Return what an input is called."""
+    if isinstance(given, RemoteFile):
+        return PurePosixPath(given.name)
+    return PurePosixPath(Path(os.path.abspath(given)).name)  # noqa: PTH100 (`resolve` follows links)
+
+
 def _as_text(name: str) -> str:
     """Return a path as text that JSON and terminals can hold, whatever bytes it has."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def _free_name(name: str, taken: Names) -> str:
     """Return the name, or the first of `name-2`, `name-3` … that is free, and take it."""
     free, count = name, 1
-    while free in taken:
+    while not taken.add(free):
         count += 1
         free = f"{name}-{count}"
-    taken.add(free)
     return free
 
 
@@ -117,14 +133,19 @@ class _Walker:
     def __init__(self, walk: Walk, skip: Path | None) -> None:
         self._walk = walk
         self._seen: set[tuple[int, int]] = set()
+        self._skip = skip
         self._skipped = _identity(skip) if skip is not None and skip.is_dir() else None
 
     def below(self, given: Path, own: PurePosixPath, prefix: PurePosixPath) -> Iterator[Candidate]:
         """Yield what one input holds: `own` is its name, `prefix` begins the names of what is in it."""
-        if given.is_dir():
+        if isinstance(given, RemoteFile):
+            from ingest.remote_walk import remote_recordings  # it needs this module
+
+            yield from remote_recordings(given, own, prefix, self._walk, self._skip)
+        elif given.is_dir():
             yield from self._folder(given, own, prefix)
         elif given.is_file():
-            for candidate in _files(given.parent, [given.name], self._walk, lambda _: own):
+            for _, candidate in _files(given.parent, [given.name], self._walk, lambda _: own):
                 beside = _texts_beside(given) if candidate.kind == "media" else ()
                 yield replace(candidate, sidecars=beside)
         else:
@@ -146,40 +167,38 @@ class _Walker:
                 self._walk.note(own, reason)
                 return
             files, folders = self._entries(folder, name)
-            group = _bag_of_folder(folder, files)
+            group = bag_of_folder(folder, files)
         except OSError as error:
             self._walk.failure(own, error)
             return
         if group:
             yield Candidate(str(own), "bag", group.paths)
             files = [file for file in files if file != METADATA and folder / file not in group.paths]
-        below = _files(folder, files, self._walk, lambda file: name / file)
-        inside = {Path(candidate.name).name: candidate for candidate in below}
-        for entry in sorted([*inside, *folders]):
-            if entry in inside:
-                yield inside[entry]
+        inside = _files(folder, files, self._walk, lambda file: name / file)
+        below = heapq.merge(inside, ((entry, None) for entry in folders), key=lambda found: found[0])
+        for entry, candidate in below:
+            if candidate is not None:
+                yield candidate
             else:
                 yield from self._folder(folder / entry, name / entry, name / entry)
 
     def _entries(self, folder: Path, name: PurePosixPath) -> tuple[list[str], list[str]]:
         """Return the names of a folder's files and folders, each sorted; mention what is neither."""
-        files, folders = [], []
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
+        files, folders, others = _listed(folder)
+        for entry in (folder / other for other in others):
             try:
                 if entry.is_dir():
                     folders.append(entry.name)
                 elif not entry.is_file():
                     broken = entry.is_symlink() and not entry.exists()
                     self._walk.passed_over["broken link" if broken else "pipe, socket or device"] += 1
-                elif entry.is_symlink() and self._is_seen(entry):
+                elif self._is_seen(entry):
                     self._walk.passed_over["link to a file seen already"] += 1
                 else:
                     files.append(entry.name)
             except OSError as error:  # a link to where we may not look
                 self._walk.failure(name / entry.name, error)
-        return files, folders
+        return sorted(files), sorted(folders)
 
     def _is_seen(self, path: Path) -> bool:
         """Say whether a folder or a link's target was met before; plain files are never asked."""
@@ -192,6 +211,28 @@ class _Walker:
 def _identity(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_dev, stat.st_ino
+
+
+def _listed(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of a folder's plain files, folders, and of what else is in it; the last sorted.
+
+    Names, not paths: a folder may hold a million.
+    """
+    files: list[str] = []
+    folders: list[str] = []
+    others: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            kind = others
+            with contextlib.suppress(OSError):  # it is asked again, by itself
+                if entry.is_dir(follow_symlinks=False):
+                    kind = folders
+                elif entry.is_file(follow_symlinks=False):
+                    kind = files
+            kind.append(entry.name)
+    return files, folders, sorted(others)
 
 
 def _passed_over_whole(folder: Path) -> str:
@@ -221,7 +262,7 @@ def _episodes(folder: Path, own: PurePosixPath, name: PurePosixPath, walk: Walk)
         walk.failures.append((_as_text(str(own)), cause))
 
 
-def _bag_of_folder(folder: Path, files: Sequence[str]) -> BagGroup | None:
+def bag_of_folder(folder: Path, files: Sequence[str]) -> BagGroup | None:
     """Return the files that `metadata.yaml` makes one recording; None for a folder that is no bag."""
     if METADATA not in files:
         return None
@@ -249,8 +290,12 @@ def _texts_beside(file: Path) -> tuple[Path, ...]:
 
 def _files(
     folder: Path, files: Sequence[str], walk: Walk, name_of: Callable[[str], PurePosixPath]
-) -> Iterator[Candidate]:
-    """Sort one folder's files into bags, media with their sidecar text, and the rest."""
+) -> Iterator[tuple[str, Candidate]]:
+    """Sort one folder's files into bags, media with their sidecar text, and the rest.
+
+    Yields:
+        The recordings with their (first) file, sorted by it.
+    """
     bags, media, rest = [], [], []
     for file in files:
         path = folder / file
@@ -263,14 +308,16 @@ def _files(
                 rest.append(file)
         except OSError as error:
             walk.failure(name_of(file), error)
-    for group in group_bag_files(folder, bags):
-        yield Candidate(str(name_of(group.name)), "bag", group.paths)
+    groups = {group.name: group.paths for group in group_bag_files(folder, bags)}
     beside: dict[str, list[str]] = {}
     for file in rest:
         if Path(file).suffix.lower() in SIDECAR_ENDINGS:
             beside.setdefault(Path(file).stem, []).append(file)
-    for file in media:
-        texts = tuple(folder / text for text in sorted(beside.get(Path(file).stem, ())))
-        yield Candidate(str(name_of(file)), "media", (folder / file,), texts)
+    for file in sorted([*groups, *media]):
+        if file in groups:
+            yield file, Candidate(str(name_of(file)), "bag", groups[file])
+        else:
+            texts = tuple(folder / text for text in sorted(beside.get(Path(file).stem, ())))
+            yield file, Candidate(str(name_of(file)), "media", (folder / file,), texts)
     used = set(chain.from_iterable(beside.get(Path(file).stem, ()) for file in media))
     walk.passed_over["no recording"] += len(rest) - len(used)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.errors import WrongUse
 from ingest.names import LONGEST_TRACK_NAME
+from ingest.timing import FASTEST_HZ, fraction_of
 
 if TYPE_CHECKING:
     from encoders import Encoder, TokenSpec
@@ -46,8 +47,10 @@ class EncoderChoice:
     """What its tracks' names end in, where it is not the first; empty: from its name."""
 
     def __post_init__(self) -> None:
-        if self.rate is not None and self.rate <= 0:
-            raise WrongUse(f"encoder {self.name}: a rate must be more than 0, got {float(self.rate):g}")
+        if self.rate is not None and not 0 < self.rate <= FASTEST_HZ:
+            raise WrongUse(
+                f"encoder {self.name}: a rate must be more than 0 and at most {FASTEST_HZ}, got {self.rate}"
+            )
         if self.slug and not _SLUG.fullmatch(self.slug):
             raise WrongUse(
                 f"encoder {self.name}: as={self.slug!r} must be lower-case letters, digits and _, "
@@ -65,8 +68,8 @@ class EncoderChoice:
         rate = pairs.pop("fps", None) or pairs.pop("hz", None)
         slug = pairs.pop("as", "")
         try:
-            exact = Fraction(rate) if rate else None
-        except (ValueError, ZeroDivisionError):
+            exact = fraction_of(rate) if rate else None
+        except ValueError:
             raise WrongUse(f"{text!r}: {rate!r} is no rate such as 8 or 30000/1001") from None
         return cls(name.strip(), {key: _value(value) for key, value in pairs.items()}, exact, slug)
 

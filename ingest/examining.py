@@ -10,6 +10,7 @@ from ingest.discovery import Candidate
 from ingest.engine.local import Progress
 from ingest.errors import CannotOpen
 from ingest.opening import open_recording
+from ingest.remote_files import place_of, unharmed
 
 
 def examination_of(
@@ -43,7 +44,16 @@ def identify(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     Returns:
         `name`, `id`, `size_bytes`, and `known`: whether the content is the known one.
     """
-    files = [Path(path) for path in [*argument["paths"], *argument["sidecars"]]]
+    paths, sidecars = _places(argument)
+    with unharmed([*paths, *sidecars]):
+        return _identified(argument, [*paths, *sidecars])
+
+
+def _places(argument: dict[str, Any]) -> tuple[list[Path], list[Path]]:
+    return [place_of(path) for path in argument["paths"]], [place_of(path) for path in argument["sidecars"]]
+
+
+def _identified(argument: dict[str, Any], files: list[Path]) -> dict[str, Any]:
     content = content_id(files, argument["episode"])
     return {
         "name": argument["name"],
@@ -60,11 +70,15 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         What `identify` says; if the content is not the known one `info` (the recording's JSON) or `cause`
         (why it can't be opened).
     """
-    found = identify(argument, progress)
+    paths, sidecars = _places(argument)
+    with unharmed([*paths, *sidecars]):
+        return _examined(argument, paths, sidecars)
+
+
+def _examined(argument: dict[str, Any], paths: list[Path], sidecars: list[Path]) -> dict[str, Any]:
+    found = _identified(argument, [*paths, *sidecars])
     if found["known"]:
         return found
-    paths = [Path(path) for path in argument["paths"]]
-    sidecars = [Path(path) for path in argument["sidecars"]]
     episode = argument["episode"]
     try:
         formats = argument["audio_formats"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from ingest.layouts import select
 from ingest.occupancy import occupied_clips
 from ingest.opening import open_recording
 from ingest.recording import Recording
+from ingest.remote_files import place_of, unharmed
 from ingest.sampling.clip import SignalClip
 
 MOST_RECORDINGS = 16
@@ -115,9 +115,12 @@ def _sampled_values(
     wishes = [wish for wish in selection.wishes if wish.name in names]
     formats = dict(configuration.data["audio_formats"])
     chosen = _chosen_clips(recording, wishes, configuration.clip_ns)
-    paths, sidecars = [Path(p) for p in kept["paths"]], [Path(p) for p in kept["sidecars"]]
+    paths, sidecars = [place_of(p) for p in kept["paths"]], [place_of(p) for p in kept["sidecars"]]
     episode = kept["episode"]
-    with open_recording(paths, sidecars=sidecars, audio_formats=formats, episode=episode) as source:
+    with (
+        unharmed([*paths, *sidecars]),
+        open_recording(paths, sidecars=sidecars, audio_formats=formats, episode=episode) as source,
+    ):
         for index in chosen:
             windows = windows_of(recording, configuration.clip_ns, index, 1)
             sampling = configuration.sampling(kept["kind"])

@@ -153,6 +153,24 @@ def source_of(wish: Wish) -> Track:
     return replace(wish.track, topic=topic, codec=codec)
 
 
+def layout_key(wishes: Sequence[Wish], configuration: Configuration) -> str:
+    """Return a text that is equal for wishes that have one layout: all that `layout_of` looks at.
+
+    Making and hashing a layout takes milliseconds, and a million recordings hardly have more than a few.
+    """
+    depth_size = configuration.data["depth_size"]
+    return repr(
+        [
+            (
+                *(wish.name, wish.of, wish.track.medium, wish.encoder, str(wish.rate)),
+                columns_of(wish) if wish.track.medium == "signal" else (),
+                depth_shape(wish.track, depth_size) if wish.track.medium == "depth" else (),
+            )
+            for wish in wishes
+        ]
+    )
+
+
 def layout_of(wishes: Sequence[Wish], configuration: Configuration) -> dict[str, Any]:
     """Return the layout of samples with these tracks, without a name and with nothing fitted yet."""
     tracks = [_track(wish, configuration) for wish in wishes]

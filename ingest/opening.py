@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ingest.errors import CannotOpen
 from ingest.recording import Source
+from ingest.remote_files import place_of
 
 
 def open_recording(
@@ -20,7 +21,8 @@ def open_recording(
     """Open one recording.
 
     Args:
-        paths: a video, audio or bag file, a ROS 2 bag folder, or the files of one split bag in order.
+        paths: a video, audio or bag file, a ROS 2 bag folder, or the files of one split bag in order; files
+            may be addresses: `s3://…`, `gs://…`, `https://…`.
         sidecars: text files that belong to a video or audio file.
         audio_formats: topic to format of raw sound in bags: `s16le:16000:1`.
         episode: which episode of the LeRobot dataset that the first path is, or is in.
@@ -34,7 +36,7 @@ def open_recording(
     """
     from ingest.sources.bag_files import METADATA, claims_to_be_bag, group_bag_files, is_bag
 
-    files = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    files = [place_of(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     if not files:
         raise ValueError("a recording needs at least one path")
     for file in files:
@@ -64,4 +66,4 @@ def open_recording(
         raise ValueError(f"only a bag has several files, got {', '.join(file.name for file in files)}")
     from ingest.sources.video_file import VideoFile
 
-    return VideoFile(files[0], [Path(sidecar) for sidecar in sidecars])
+    return VideoFile(files[0], [place_of(sidecar) for sidecar in sidecars])

@@ -7,12 +7,12 @@ ones are grouped, so that a shard has about the bytes or the hours that were ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from itertools import chain
 
 from ingest.about import about
+from ingest.clips import Wish
 from ingest.configuration import Configuration
 from ingest.content_id import full_hash
 from ingest.discovery import Candidate, Walk
@@ -20,72 +20,13 @@ from ingest.engine.local import Engine, Job, Outcome
 from ingest.errors import IngestError
 from ingest.examining import examination_of
 from ingest.fitting import FitSample, fit_job
-from ingest.layouts import check_probe, estimated_bytes, identity, layout_of, select, slug
-from ingest.occupancy import occupied_clips
+from ingest.layouts import check_probe, estimated_bytes, identity, layout_key, layout_of, select, slug
+from ingest.occupancy import left_out_clips, occupied_clips
+from ingest.on_disk import Spool
+from ingest.places import Places
+from ingest.plan_state import Line, PlanState
 from ingest.quarantine import examined_alone, fitted_without_culprits
 from ingest.recording import Incident, Recording
-
-Line = dict[str, Any]
-
-Clips = tuple[str, int, int]
-"""Content id, number of the first clip, how many."""
-
-
-def clips_of(line: Line) -> Clips:
-    """Return which clips an entry of a task, or a quarantine line, speaks of."""
-    return line["id"], line["first"], line["count"]
-
-
-@dataclass
-class PlanState:
-    """What the plan parts so far say; empty for a new dataset."""
-
-    configuration: Configuration | None = None
-    layouts: dict[str, Line] = field(default_factory=dict)
-    """Identity to layout."""
-    names: dict[str, str] = field(default_factory=dict)
-    """Recording name to its content id."""
-    by_id: dict[str, Line] = field(default_factory=dict)
-    """Content id to the recording's line, without `about` and `info`."""
-    tasks: dict[int, Line] = field(default_factory=dict)
-    """Task number to its line; superseded ones are gone."""
-    told: set[tuple[str, str]] = field(default_factory=set)
-    """(name, cause) of what was said of files and folders that are no recordings."""
-    parts: dict[int, int] = field(default_factory=dict)
-    """Task number to the plan part that holds it."""
-    quarantined: dict[Clips, Line] = field(default_factory=dict)
-    """Which clips of which recording no task tries any more, and why."""
-    next_task: int = 0
-
-    @classmethod
-    def of(cls, lines: Iterator[Line]) -> PlanState:
-        """Read the plan."""
-        state = cls()
-        part = 0
-        for line in lines:
-            kind = line["kind"]
-            if kind == "part":
-                part = line["part"]
-                state.configuration = state.configuration or Configuration(line["configuration"])
-            elif kind == "layout":
-                state.layouts[identity(line["layout"])] = line["layout"]
-            elif kind == "recording":
-                state.names[line["recording"]] = line["id"]
-                if line["status"] != "duplicate":
-                    state.by_id[line["id"]] = {key: line[key] for key in line if key not in ("about", "info")}
-            elif kind in ("failure", "note") and not line["id"]:
-                state.told.add((line["recording"], line["cause"]))
-            elif kind == "task":
-                for number in line.get("supersedes", ()):
-                    state.tasks.pop(number, None)
-                for entry in line["clips"]:
-                    state.quarantined.pop(clips_of(entry), None)
-                state.tasks[line["task"]] = line
-                state.parts[line["task"]] = part
-                state.next_task = max(state.next_task, line["task"] + 1)
-            elif kind == "quarantine":
-                state.quarantined[clips_of(line)] = line
-        return state
 
 
 @dataclass
@@ -121,19 +62,19 @@ class Planning:
     warnings: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
     """Recordings that could not be looked at, with the cause."""
+    _identities: dict[str, str] = field(default_factory=dict)
     _new_layouts: dict[str, Line] = field(default_factory=dict)
     _fit_samples: dict[str, FitSample] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
-    _tasks: list[Line] = field(default_factory=list)
+    _tasks: Spool = field(default_factory=Spool)
     _dropped: set[str] = field(default_factory=set)
 
     def lines(self, candidates: Iterator[Candidate], walk: Walk) -> Iterator[Line]:
         """Yield the part's lines, without its first; nothing where nothing is new."""
-        paths: dict[str, list[Path]] = {}
+        seen = Places()
         for candidate, found in self._examined(candidates):
             self.on_examined(candidate.name)
-            files = [*candidate.paths, *candidate.sidecars]
-            yield from self._recording(candidate, found, files, paths)
+            yield from self._recording(candidate, found, seen)
         for name, cause in walk.failures:
             yield from self._told_once(name, Incident("failure", cause))
         for name, cause in walk.notes:
@@ -145,15 +86,15 @@ class Planning:
         for key in list(self._buckets):
             self._close(key)
         yield from self._fitted_layouts()
-        yield from self._numbered([*self._redone_tasks(), *self._tasks])
+        yield from self._numbered(chain(self._redone_tasks(), self._tasks))
 
     def _examined(self, candidates: Iterator[Candidate]) -> Iterator[tuple[Candidate, Line]]:
         under_way: list[Candidate] = []
 
         def jobs() -> Iterator[Job]:
             for candidate in candidates:
-                known = self.state.names.get(candidate.name, "")
-                if known in self.retry and self.state.by_id.get(known, {}).get("status") == "failed":
+                known = self.state.id_of(candidate.name)
+                if known in self.retry and (self.state.recording(known) or {}).get("status") == "failed":
                     known = ""
                 under_way.append(candidate)
                 formats = dict(self.configuration.data["audio_formats"])
@@ -162,56 +103,54 @@ class Planning:
 
         for outcome in self.engine.run(jobs(), in_order=True):
             candidate = under_way.pop(0)
-            if outcome.ended_its_worker:
+            if outcome.ended_its_worker or outcome.is_unforeseen:
                 outcome = examined_alone(self.engine, outcome.job)
             if outcome.kind == "done":
                 yield candidate, outcome.result
             else:
                 self.unfinished.append(_why_not_examined(outcome))
 
-    def _recording(
-        self, candidate: Candidate, found: Line, files: list[Path], paths: dict[str, list[Path]]
-    ) -> Iterator[Line]:
+    def _recording(self, candidate: Candidate, found: Line, seen: Places) -> Iterator[Line]:
+        """Plan one recording; `seen` holds by content what this planning has planned."""
         if found["known"]:
             return
         name, content = candidate.name, found["id"]
         base = {"kind": "recording", "recording": name, "size_bytes": found["size_bytes"], "replaces": []}
         times = {"origin_ns": 0, "stop_ns": 0, "clips": 0}
         empty = {"duplicate_of": "", "layout": "", **times, "about": {}, "info": {}}
-        earlier = self.state.by_id.get(content)
+        earlier = self.state.recording(content)
         if earlier is not None and content not in self.retry:
-            if content in paths and full_hash(files) != full_hash(paths[content]):
-                found = {**found, "id": full_hash(files)}
-                content, earlier = found["id"], self.state.by_id.get(found["id"])
+            other = seen.get(content)
+            if other is not None and full_hash(candidate.files) != full_hash(other.files):
+                found = {**found, "id": full_hash(candidate.files)}
+                content, earlier = found["id"], self.state.recording(found["id"])
             if earlier is not None:
                 yield from self._duplicate(name, content, earlier, {**base, **empty})
                 return
-        old = self.state.names.get(name)
+        old = self.state.id_of(name)
         if old and old != content:
             yield from self._changed(name, old, content)
             if self.replace:
                 self._dropped.add(old)
                 base["replaces"] = [old]
         self.recordings_new += 1
-        self.state.names[name] = content
-        paths[content] = files
+        seen.put(content, candidate)
         if "cause" in found:
             line = {**base, **empty, "id": content, "status": "failed"}
             incidents = [Incident("failure", found["cause"])]
         else:
-            recording = Recording.from_json(found["info"])
-            line, incidents = self._planned(candidate, content, recording, {**base, **empty})
-        self.state.by_id[content] = {key: line[key] for key in line if key not in ("about", "info")}
+            line, incidents = self._planned(candidate, content, found["info"], {**base, **empty})
+        self.state.learn(line)
         yield line
         yield from (incident_line(name, content, incident) for incident in incidents)
 
     def _duplicate(self, name: str, content: str, earlier: Line, base: Line) -> Iterator[Line]:
         """List a recording whose content is there already, under another name."""
-        if self.state.names.get(name) == content:
+        if self.state.id_of(name) == content:
             return
-        self.state.names[name] = content
         self.recordings_new += 1
         line = {**base, "id": content, "status": "duplicate", "duplicate_of": earlier["recording"]}
+        self.state.learn(line)
         yield line
         cause = f"the same content as {earlier['recording']}: not sharded again"
         yield incident_line(name, content, Incident("note", cause))
@@ -223,9 +162,10 @@ class Planning:
         yield incident_line(name, content, Incident("note", cause))
 
     def _planned(
-        self, candidate: Candidate, content: str, recording: Recording, base: Line
+        self, candidate: Candidate, content: str, info: Line, base: Line
     ) -> tuple[Line, list[Incident]]:
         """Give a recording its layout and its clips their tasks."""
+        recording = Recording.from_json(info)
         chosen = select(recording, self.configuration)
         incidents = [*recording.incidents, *chosen.incidents]
         line = {
@@ -234,7 +174,7 @@ class Planning:
             "origin_ns": recording.origin_ns,
             "stop_ns": recording.stop_ns,
             "about": about(recording),
-            "info": recording.to_json(),
+            "info": info,
         }
         if not chosen.wishes:
             failed = any(incident.severity == "failure" for incident in incidents)
@@ -244,20 +184,29 @@ class Planning:
                 )
                 incidents.append(Incident("note", f"{why}: nothing to shard"))
             return {**line, "status": "failed" if failed else "empty"}, incidents
-        layout = layout_of(chosen.wishes, self.configuration)
-        key = identity(layout)
-        if key not in self.state.layouts:
-            taken = {known["name"] for known in self.state.layouts.values()}
-            layout["name"] = slug(layout, key, taken)
-            self.state.layouts[key] = self._new_layouts[key] = layout
+        key = self._layout(chosen.wishes)
         layout = self.state.layouts[key]
         occupied = occupied_clips(recording, self.configuration.clip_ns)
+        if (told := left_out_clips(recording, self.configuration.clip_ns, occupied)) is not None:
+            incidents.append(told)
         if key in self._new_layouts:
             self._fit_samples.setdefault(key, FitSample()).offer(candidate, recording)
         for first, count in occupied:
             self._cut(key, layout, content, recording, first, count)
         clips = sum(count for _, count in occupied)
         return {**line, "status": "planned", "layout": layout["name"], "clips": clips}, incidents
+
+    def _layout(self, wishes: Sequence[Wish]) -> str:
+        """Return the identity of these tracks' layout, which is a new one where nobody has had it."""
+        told = layout_key(wishes, self.configuration)
+        if told not in self._identities:
+            layout = layout_of(wishes, self.configuration)
+            key = self._identities[told] = identity(layout)
+            if key not in self.state.layouts:
+                taken = {known["name"] for known in self.state.layouts.values()}
+                layout["name"] = slug(layout, key, taken)
+                self.state.layouts[key] = self._new_layouts[key] = layout
+        return self._identities[told]
 
     def _cut(
         self, key: str, layout: Line, content: str, recording: Recording, first: int, count: int
@@ -293,7 +242,7 @@ class Planning:
         new = list(self._new_layouts.items())
         jobs = (fit_job(layout, self._fit_samples[key], self.configuration) for key, layout in new)
         for (_, layout), outcome in zip(new, self.engine.run(jobs, in_order=True), strict=True):
-            if outcome.ended_its_worker:
+            if outcome.ended_its_worker or outcome.is_unforeseen:
                 outcome = fitted_without_culprits(self.engine, outcome.job)
             if outcome.kind != "done":
                 raise IngestError(f"fitting layout {layout['name']}: {outcome.result['error']}")
@@ -317,17 +266,18 @@ class Planning:
 
     def _redone_tasks(self) -> Iterator[Line]:
         """Repeat the tasks that hold recordings to retry; leave out recordings that are replaced."""
-        for number, task in sorted(self.state.tasks.items()):
-            ids = {clips["id"] for clips in task["clips"]}
-            if ids & (self.retry | self._dropped):
+        concerned = self.retry | self._dropped
+        for task in self.state.tasks() if concerned else ():
+            if any(entry["id"] in concerned for entry in task["clips"]):
                 clips = [entry for entry in task["clips"] if entry["id"] not in self._dropped]
-                yield {"kind": "task", "layout": task["layout"], "clips": clips, "supersedes": [number]}
+                old = [task["task"]]
+                yield {"kind": "task", "layout": task["layout"], "clips": clips, "supersedes": old}
         for (content, first, count), line in self.state.quarantined.items():
             if content in self.retry:
                 clips = [{"id": content, "first": first, "count": count}]
                 yield {"kind": "task", "layout": line["layout"], "clips": clips}
 
-    def _numbered(self, tasks: Sequence[Line]) -> Iterator[Line]:
+    def _numbered(self, tasks: Iterable[Line]) -> Iterator[Line]:
         for task in tasks:
             yield {**task, "task": self.state.next_task}
             self.state.next_task += 1

@@ -12,12 +12,13 @@ from ingest.discovery import Candidate, Walk, find_recordings
 from ingest.engine.local import Engine, Job
 from ingest.examining import examination_of
 from ingest.recording import Recording, Track
+from ingest.remote_files import place_of
 from ingest.text_table import text_table
 from ingest.timing import NS
 
 
 def probe_recordings(
-    paths: Sequence[Path], audio_formats: Mapping[str, str], workers: int | None = None
+    paths: Sequence[Path | str], audio_formats: Mapping[str, str], workers: int | None = None
 ) -> dict[str, Any]:
     """Look at every recording below the paths.
 
@@ -29,7 +30,7 @@ def probe_recordings(
         FileNotFoundError: a path does not exist.
     """
     walk = Walk()
-    candidates = list(find_recordings(paths, walk))
+    candidates = list(find_recordings([place_of(path) for path in paths], walk))
     cores = os.cpu_count() or 1
     count = min(cores if workers is None else workers, len(candidates))
     threads = max(1, cores // max(1, count))

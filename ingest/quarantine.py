@@ -3,12 +3,13 @@
 A decoder that crashes, hangs or takes all memory ends its worker, not the run. What it was at is tried
 again; if that ends the same way, every recording of it is tried alone, in a process of its own. Those that
 end theirs again go into quarantine: a plan line says which clips and why, and another replaces the task by
-the same one without them. `--retry-failed` lets them out.
+the same one without them. So do those on which our code raises what nobody foresaw. `--retry-failed` lets
+them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ingest.engine.local import Engine, Job, Outcome
@@ -18,6 +19,9 @@ Line = dict[str, Any]
 
 def reason(outcome: Outcome) -> str:
     """Say why a recording is in quarantine; the words of a plan line, so without process ids and times."""
+    if outcome.is_unforeseen:
+        what = f"{outcome.result['type']}: {outcome.result['error']}"
+        return f"in quarantine: reading it failed in a way that was not foreseen ({what:.300})"
     return f"in quarantine: reading it ended the process that did, twice ({outcome.result['error']})"
 
 
@@ -30,7 +34,7 @@ def examined_alone(engine: Engine, job: Job) -> Outcome:
     """
     with engine.alone() as alone:
         outcome = next(iter(alone.run([job])))
-        if not outcome.ended_its_worker:
+        if not (outcome.ended_its_worker or outcome.is_unforeseen):
             return outcome
         identified = next(iter(alone.run([Job("ingest.examining:identify", job.argument)])))
     if identified.kind != "done":
@@ -59,12 +63,12 @@ def culprits(engine: Engine, task: Mapping[str, Any]) -> Iterator[tuple[int, Out
     with engine.alone() as alone:
         jobs = [Job("ingest.task:rehearse", {**task, "entries": [entry]}) for entry in task["entries"]]
         for place, outcome in enumerate(alone.run(jobs, in_order=True)):
-            if outcome.ended_its_worker:
+            if outcome.ended_its_worker or outcome.is_unforeseen:
                 yield place, outcome
 
 
 def quarantine_lines(
-    task: Line, number: int, found: Mapping[int, str], recordings: Mapping[str, Line], clip_ns: int
+    task: Line, number: int, found: Mapping[int, str], recording_of: Callable[[str], Line], clip_ns: int
 ) -> Iterator[Line]:
     """Yield the plan lines that set clips apart, and the task without them in place of the old one.
 
@@ -72,12 +76,12 @@ def quarantine_lines(
         task: the line of the task that ended its workers.
         number: of the new task.
         found: place in the task's clips to the reason.
-        recordings: content id to the recording's plan line.
+        recording_of: content id to the recording's plan line.
         clip_ns: length of a clip.
     """
     for place, words in sorted(found.items()):
         entry = task["clips"][place]
-        recording = recordings[entry["id"]]
+        recording = recording_of(entry["id"])
         start_ns = recording["origin_ns"] + entry["first"] * clip_ns
         yield {
             "kind": "quarantine",
@@ -99,4 +103,5 @@ def quarantine_lines(
 
 
 def _ends(engine: Engine, job: Job) -> bool:
-    return next(iter(engine.run([job]))).ended_its_worker
+    outcome = next(iter(engine.run([job])))
+    return outcome.ended_its_worker or outcome.is_unforeseen

@@ -20,7 +20,7 @@ import numpy as np
 from encoders import ModelNotFound, kept_encoder_for, reconstruct_clip
 from ingest.errors import WrongUse
 from ingest.timing import NS, grid_times
-from shards import Sample, open_dataset
+from shards import Sample, WrongLayout, open_dataset
 
 BT601 = 6
 """The matrix by which RGB is written, as numbered by ITU-T H.273, table 4."""
@@ -84,26 +84,33 @@ def reconstruct_sample(
 
 def leads_back(track: Mapping[str, Any]) -> bool:
     """Tell whether media come back from what is stored of a layout's track."""
-    return not track["spec"] or bool(track["spec"].get("reconstructs", True))
+    return not track.get("spec") or bool(track["spec"].get("reconstructs", True))
 
 
 def reconstruct_track(track: Mapping[str, Any], sample: Sample) -> Reconstructed:
     """Turn the tokens of one track, as the sample's layout describes it, back into media."""
-    name, medium = track["name"], track["medium"]
-    rate = Fraction(track["rate"]) if track["rate"] else None
-    if medium == "text":
+    name, medium, spec = track["name"], track.get("medium"), track.get("spec") or {}
+    rate = Fraction(track["rate"]) if track.get("rate") else None
+    if medium not in ENDINGS:
+        raise WrongLayout(f"track {name} is of medium {medium!r}; known are {', '.join(ENDINGS)}")
+    if medium == "text" and name in sample.text:
         return Reconstructed(name, medium, sample.text[name], None)
     arrays = sample.arrays
     valid = sample.valid[name]
-    tokens = np.asarray(arrays[f"{name}.{'features' if track['spec']['kind'] == 'features' else 'tokens'}"])
+    stored = f"{name}.{'features' if spec.get('kind') == 'features' else 'tokens'}"
+    if stored not in arrays:
+        raise WrongLayout(f"track {name} has no {stored}.npy that its token spec speaks of")
     offsets = arrays.get(f"{name}.offsets")
-    media = reconstruct_clip(kept_encoder_for(track["spec"]), tokens, valid, offsets).numpy()
+    encoder = kept_encoder_for(spec)
+    if encoder.spec.input.medium != medium:
+        raise WrongLayout(f"track {name} is of medium {medium}, its encoder of {encoder.spec.input.medium}")
+    media = reconstruct_clip(encoder, np.asarray(arrays[stored]), valid, offsets).numpy()
     return Reconstructed(
         name,
         medium,
         media,
         rate,
-        tuple(track["columns"]),
+        tuple(track.get("columns") or ()),
         arrays.get(f"{name}.times"),
         arrays.get(f"{name}.values"),
     )

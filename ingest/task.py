@@ -29,9 +29,11 @@ from ingest.layouts import check_probe, select, source_of
 from ingest.opening import open_recording
 from ingest.planning import incident_line
 from ingest.recording import Incident, Recording, Track
+from ingest.remote_files import asked_again, place_of, unharmed
 from ingest.sampling.clip import ClipMedia, DepthClip, PictureClip, SignalClip, SoundClip, TextClip, Window
 from ingest.sampling.frames import is_range_image
 from shards import DatasetFolder, ShardWriter, open_dataset, recording_number, sample_key, shard_name
+from shards.dataset_files import folder_of
 
 Tag = tuple[str, int, str]
 """Content id, clip number, track name: which clip's track an encoder is working on."""
@@ -60,8 +62,8 @@ class Entry:
             name=data["name"],
             content=data["id"],
             kind=data["kind"],
-            paths=tuple(Path(path) for path in data["paths"]),
-            sidecars=tuple(Path(path) for path in data["sidecars"]),
+            paths=tuple(place_of(path) for path in data["paths"]),
+            sidecars=tuple(place_of(path) for path in data["sidecars"]),
             episode=data["episode"],
             recording=Recording.from_json(data["info"]),
             first=data["first"],
@@ -109,6 +111,8 @@ class _Task:
         self._told = time.monotonic()
         self._untold_ns = 0
         self._untold_clips = 0
+        self.told_ns = 0
+        """Media that was encoded so far."""
 
     def run(self, writer: ShardWriter | None) -> None:
         """Read, encode and write everything; without a writer, write nothing."""
@@ -274,6 +278,7 @@ class _Task:
         return common | {"clock": clock, "max_age_ns": track.max_age_ns}
 
     def _tell(self, length_ns: int, clips: int, now: bool = False) -> None:
+        self.told_ns += length_ns
         self._untold_ns += length_ns
         self._untold_clips += clips
         if now or time.monotonic() - self._told > PROGRESS_SECONDS:
@@ -383,7 +388,8 @@ def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         progress: told of the media and clips done since it was last told.
 
     Returns:
-        `samples`, `tokens`, `bytes`, `failures` of the task, for the progress display.
+        `samples`, `tokens`, `bytes`, `failures` (how many; `first_failure`), `media_ns` of the task, for the
+        progress display; content ids of its `recordings`, and of those that `failed`.
 
     Raises:
         IngestError: a recording is not what was planned any more.
@@ -408,14 +414,17 @@ def rehearse(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
-    folder = DatasetFolder(Path(argument["dataset"]))
+    folder = folder_of(argument["dataset"])
+    asked_before = asked_again()[0]
+    files = [path for entry in task.entries for path in (*entry.paths, *entry.sidecars)]
     for entry in task.entries:
         _check_unchanged(entry)
     number = int(argument["task"])
     name = shard_name(task.layout["name"], number)
     with ShardWriter(folder.shards_folder, name, task.layout) as writer:
         try:
-            task.run(writer)
+            with unharmed(files):
+                task.run(writer)
         except CannotOpen as error:
             names = ", ".join(entry.name for entry in task.entries[:3])
             raise IngestError(
@@ -430,7 +439,17 @@ def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
         "bytes": figures.bytes if figures else 0,
         "failures": len(record["failures"]),
         "first_failure": _first(record["failures"]),
+        "media_ns": task.told_ns,
+        "recordings": [entry["id"] for entry in record["recordings"]],
+        "failed": sorted({failure["id"] for failure in record["failures"]}),
+        **_asked_again(asked_before, folder),
     }
+
+
+def _asked_again(before: int, folder: DatasetFolder) -> dict[str, Any]:
+    """Say how often stores had to be asked again in this task, and why the last time."""
+    (read, cause), (written, cause_there) = asked_again(), folder.asked_again
+    return {"asked_again": read - before + written, "asked_again_cause": cause_there or cause}
 
 
 def _first(failures: list[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ before the right one at 29.97 frames per second:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -16,11 +17,40 @@ import numpy as np
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
+FARTHEST_NS = 2**61
+"""A stamp in a file that is farther from 0 than this (73 years) is damaged, and taken for this: what is
+worked out from stamps fits int64 then.
+"""
+FASTEST_HZ = 100_000
+"""No pictures and no signals come more often."""
+LONGEST_STILL_NS = 3600 * NS
+"""Nothing counts for longer than this after its last item."""
+
+
+_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?([eE][+-]?\d{1,2})?(/\d{1,30})?|[+-]?\.\d{1,30}")
+
+
+def fraction_of(text: str) -> Fraction:
+    """Return the number that a text names: `8`, `0.5`, `30000/1001`, `1e-3`.
+
+    Raises:
+        ValueError: it names none, or one that nobody means: `1e999999999` fills the memory.
+    """
+    if not _NUMBER.fullmatch(text.strip()):
+        raise ValueError(f"not a number: {text[:40]!r}")
+    try:
+        return Fraction(text)
+    except ZeroDivisionError as error:
+        raise ValueError(f"not a number: {text[:40]!r}") from error
 
 
 def pts_to_ns(pts: int, time_base: Fraction) -> int:
-    """Return a presentation time stamp in nanoseconds, rounded down."""
-    return pts * time_base.numerator * NS // time_base.denominator
+    """Return a presentation time stamp in nanoseconds, rounded down; see `FARTHEST_NS`."""
+    return _bounded(pts * time_base.numerator * NS // time_base.denominator)
+
+
+def _bounded(time_ns: int) -> int:
+    return time_ns if -FARTHEST_NS <= time_ns <= FARTHEST_NS else FARTHEST_NS if time_ns > 0 else -FARTHEST_NS
 
 
 class Ticks:
@@ -35,8 +65,9 @@ class Ticks:
         self._times, self._over = time_base.numerator * NS, time_base.denominator
 
     def ns(self, stamp: int) -> int:
-        """Return a stamp in nanoseconds, rounded down."""
-        return stamp * self._times // self._over
+        """Return a stamp in nanoseconds, rounded down; see `FARTHEST_NS`."""
+        time_ns = stamp * self._times // self._over
+        return time_ns if -FARTHEST_NS <= time_ns <= FARTHEST_NS else _bounded(time_ns)
 
 
 def ns_to_pts(time_ns: int, time_base: Fraction) -> int:

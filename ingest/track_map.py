@@ -29,10 +29,11 @@ from typing import Any, Literal, get_args
 
 from ingest.errors import WrongUse
 from ingest.recording import Track
-from ingest.timing import NS
+from ingest.timing import FASTEST_HZ, NS, fraction_of
 
 Policy = Literal["auto", "linear", "nearest", "asof", "hold"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+LONGEST_AGE_SECONDS = 10**9
 NATIVE = "native"
 """A rate: the track's own stamps."""
 
@@ -80,8 +81,9 @@ class TrackMap:
         if self.policy not in POLICIES:
             raise WrongUse(f"--map {name}: policy {self.policy!r} is none of {', '.join(POLICIES)}")
         for key, text in (("rate", self.rate), ("max_age", self.max_age)):
-            if text and not (key == "rate" and text == NATIVE) and _fraction(name, key, text) <= 0:
-                raise WrongUse(f"--map {name}: {key} must be more than 0, got {text}")
+            most = FASTEST_HZ if key == "rate" else LONGEST_AGE_SECONDS
+            if text and not (key == "rate" and text == NATIVE) and not 0 < _fraction(name, key, text) <= most:
+                raise WrongUse(f"--map {name}: {key} must be more than 0 and at most {most}, got {text}")
         if self.policy == "hold" and self.max_age:
             raise WrongUse(f"--map {name}: policy hold has no max_age; asof has")
         if self.rate == NATIVE and len(self.parts) > 1:
@@ -136,8 +138,8 @@ class TrackMap:
 
 def _fraction(name: str, key: str, text: str) -> Fraction:
     try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
+        return fraction_of(text)
+    except ValueError as error:
         raise WrongUse(f"--map {name}: {key} is no number: {text!r}") from error
 
 
@@ -152,11 +154,11 @@ def read_map(given: str) -> list[TrackMap]:
         return [TrackMap.parse(given)]
     try:
         tables = tomllib.loads(Path(given).read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WrongUse(f"--map {given}: {error}") from error
     found = []
     for name, table in tables.items():
-        if not isinstance(table, dict) or "topics" not in table:
+        if not isinstance(table, dict) or not isinstance(table.get("topics"), (str, list)):
             raise WrongUse(f"--map {given}: [{name}] needs `topics`, a topic or a list of topics")
         topics = table["topics"]
         listed = [topics] if isinstance(topics, str) else [str(topic) for topic in topics]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import DamagedDataset, WrongPlan
+from shards.regular_file import open_regular, read_regular
 
 _COMPACT = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _SPACED = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -98,7 +99,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DamagedDataset: it does not.
     """
-    return parse_json(path.read_bytes(), path)
+    return parse_json(read_regular(path), path)
 
 
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedDataset(f"{path}: not JSON ({error})") from error
     if not isinstance(value, dict):
         raise DamagedDataset(f"{path}: a JSON object must stand here, not {type(value).__name__}")
@@ -122,12 +123,20 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DamagedDataset: a line is not a JSON object; the message gives its number.
     """
-    with path.open("rb") as file:
+    for _, value in placed_json_lines(path):
+        yield value
+
+
+def placed_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the JSON objects of a `.jsonl` file, each with its offset. Raises what `read_json_lines` does."""
+    offset = 0
+    with open_regular(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 value = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DamagedDataset(f"{path}: line {number} is not JSON ({error})") from error
             if not isinstance(value, dict):
                 raise DamagedDataset(f"{path}: line {number} must be a JSON object")
-            yield value
+            yield offset, value
+            offset += len(line)

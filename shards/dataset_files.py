@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from shards.folder import DatasetFolder
+from shards.regular_file import open_regular
+
 if TYPE_CHECKING:
     from shards.remote.options import RemoteOptions
 
@@ -44,7 +47,7 @@ class LocalFiles:
 
     def open(self, name: str) -> BinaryIO:
         """Open the file."""
-        return (self.folder / name).open("rb")
+        return open_regular(self.folder / name)
 
     def expect(self, names: Sequence[str]) -> None:
         """Do nothing: the files are here."""
@@ -67,3 +70,25 @@ def files_of(dataset: Path | str, remote: RemoteOptions | None = None) -> Files:
             return RemoteFiles(dataset, remote)
         dataset = dataset.removeprefix("file://")
     return LocalFiles(Path(dataset))
+
+
+def is_address(dataset: Path | str) -> bool:
+    """Tell whether this is an address of somewhere else, not a folder."""
+    return isinstance(dataset, str) and "://" in dataset and not dataset.startswith("file://")
+
+
+def folder_of(dataset: Path | str, remote: RemoteOptions | None = None) -> DatasetFolder:
+    """Return the folder in which a dataset is made, here or on an object store.
+
+    Args:
+        dataset: a folder, or an address (`s3://…`, `gs://…`).
+        remote: how the store is asked.
+
+    Raises:
+        CannotCreate: nothing can be written at such an address.
+    """
+    if is_address(dataset):
+        from shards.remote.mirrored_folder import MirroredFolder  # needs more than numpy
+
+        return MirroredFolder(str(dataset), remote)
+    return DatasetFolder(str(dataset).removeprefix("file://"))

@@ -4,35 +4,53 @@
     records/000000.json     one per finished task; the number is the task's
     shards/                 LAYOUT-000000.tar, .tar.idx, .samples.npy
     run.jsonl               who ran when and where: the only file that may differ between equal datasets
-    .lock                   held while a run writes
+    .lock, .locks/          held while a run, or parts of one, write (`shards.locks`)
 
-Everything but `run.jsonl` and `.lock` is written whole and renamed.
+Everything but `run.jsonl` and the locks is written whole and renamed.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from shards.atomic import is_temporary, write_whole
-from shards.canonical_json import json_line, parse_json, read_json_lines
-from shards.errors import CannotCreate, DamagedDataset, DatasetLocked, NotADataset, WrongPlan
+from shards.canonical_json import json_line, parse_json, placed_json_lines
+from shards.errors import CannotCreate, DamagedDataset, NotADataset, WrongPlan
+from shards.locks import as_part, exclusive, plan_turn, turn_to_append
+from shards.regular_file import open_regular, read_regular
 
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
 MANIFEST = "fifth.json"
-_OURS = {*FOLDERS, "added", MANIFEST, f"{MANIFEST}.sha256", "README.md", "run.jsonl", ".lock"}
+EVENTS = "run.jsonl"
+OURS = {
+    *FOLDERS,
+    "added",
+    MANIFEST,
+    f"{MANIFEST}.sha256",
+    "README.md",
+    EVENTS,
+    "runs",
+    "seen",
+    ".lock",
+    ".locks",
+}
 _CANNOT_WRITE_HERE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 _PART = re.compile(r"(\d{6,})\.jsonl")
-_RECORD = re.compile(r"(\d{6,})\.json")
+RECORD = re.compile(r"(\d{6,})\.json")
+SHARD_ENDINGS = (".tar.idx", ".samples.npy", ".tar")
 _SHARD_FILE = re.compile(r"([a-z0-9][a-z0-9_-]*)-(\d{6,})(\.tar|\.tar\.idx|\.samples\.npy)")
+
+
+PlanPlace = tuple[int, int]
+"""Where a line of the plan is: the part, and the offset in its file."""
 
 
 def shard_name(layout: str, task: int) -> str:
@@ -40,11 +58,41 @@ def shard_name(layout: str, task: int) -> str:
     return f"{layout}-{task:06d}"
 
 
+def is_shard_name(name: str) -> bool:
+    """Tell whether a text is what a shard may be called: it leads nowhere else."""
+    return _SHARD_FILE.fullmatch(f"{name}.tar") is not None
+
+
 class DatasetFolder:
     """The folder of one dataset. Making the object touches nothing."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+
+    @property
+    def address(self) -> str:
+        """What `folder_of` makes this folder of again, in another process."""
+        return str(self.path)
+
+    @property
+    def asked_again(self) -> tuple[int, str]:
+        """How often a store had to be asked again, and why the last time; a local folder never is."""
+        return 0, ""
+
+    def refresh(self) -> None:
+        """Learn what is in the plan by now; a folder of this machine is asked each time."""
+
+    def shard_files(self) -> Iterator[str]:
+        """Yield the names of what is in `shards/`."""
+        return (path.name for path in (self.path / "shards").glob("*"))
+
+    def bring_results(self) -> None:
+        """Bring everything but the shards to `path`; a local dataset is there."""
+
+    @contextmanager
+    def shard_at_hand(self, name: str) -> Iterator[None]:
+        """See to it that the files of a shard are in `shards_folder` until the `with` is left."""
+        yield
 
     @property
     def shards_folder(self) -> Path:
@@ -75,7 +123,7 @@ class DatasetFolder:
     def _refuse_foreign(self) -> None:
         if self.is_dataset() or not self.path.exists():
             return
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in OURS)
         foreign = [name for name in foreign if not is_temporary(name)]
         if foreign:
             names = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
@@ -83,31 +131,28 @@ class DatasetFolder:
                 f"{self.path}: not empty, and no dataset (it holds {names}); choose a new or an empty folder"
             )
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the dataset for writing. The system lets go of it when the process ends, however it ends.
 
         Raises:
-            DatasetLocked: another run holds it; the message says which process.
+            DatasetLocked: another run, or a part, holds it; the message says which process.
         """
-        import fcntl  # where there is none (Windows), reading still works
+        return exclusive(self.path)
 
-        with (self.path / ".lock").open("a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise DatasetLocked(
-                    f"{self.path}: another run ({_holder(file.read())}) is writing this dataset; "
-                    "wait until it ends, or stop it"
-                ) from error
-            file.truncate(0)
-            file.write(json_line({"pid": os.getpid(), "host": os.uname().nodename}))
-            file.flush()
-            try:
-                yield
-            finally:
-                file.truncate(0)
+    def lock_part(
+        self, number: int, of: int, wait_seconds: float, waiting: Callable[[str], None]
+    ) -> AbstractContextManager[None]:
+        """Hold one of so many parts (from 1) of the work for writing, beside the others (`shards.locks`).
+
+        Raises:
+            DatasetLocked: a run holds the dataset alone, for longer than `wait_seconds`; or somebody is at
+                this part, or at one of another division.
+        """
+        return as_part(self.path, f"{number}-of-{of}", wait_seconds, waiting)
+
+    def plan_turn(self) -> AbstractContextManager[None]:
+        """Hold the right to add to the plan, which parts do beside each other; wait for it."""
+        return plan_turn(self.path)
 
     def plan_parts(self) -> list[int]:
         """Return the numbers of the plan's parts, in order."""
@@ -127,10 +172,32 @@ class DatasetFolder:
         Raises:
             DamagedDataset: a line is not a JSON object, or the parts are not 0, 1, 2 …
         """
-        for place, part in enumerate(self.plan_parts()):
-            if part != place:
-                raise DamagedDataset(f"{self.plan_path(place)}: is missing; there is a later plan part")
-            yield from read_json_lines(self.plan_path(part))
+        for _, line in self.placed_plan_lines():
+            yield line
+
+    def placed_plan_lines(self, first_part: int = 0) -> Iterator[tuple[PlanPlace, dict[str, Any]]]:
+        """Yield the lines of the plan parts from one on, in order, each with its place.
+
+        Raises:
+            DamagedDataset: a line is not a JSON object, or the parts are not 0, 1, 2 …
+        """
+        for expected, part in enumerate(self.plan_parts()):
+            if part != expected:
+                raise DamagedDataset(f"{self.plan_path(expected)}: is missing; there is a later plan part")
+            if part >= first_part:
+                for offset, line in placed_json_lines(self.plan_path(part)):
+                    yield (part, offset), line
+
+    def plan_line(self, place: PlanPlace) -> dict[str, Any]:
+        """Return the plan's line at a place.
+
+        Raises:
+            DamagedDataset: no JSON object begins there.
+        """
+        path = self.plan_path(place[0])
+        with open_regular(path) as file:
+            file.seek(place[1])
+            return parse_json(file.readline(), path)
 
     def write_plan_part(self, lines: Iterable[Mapping[str, Any]]) -> int:
         """Write the next plan part, whole.
@@ -145,12 +212,16 @@ class DatasetFolder:
             WrongPlan: the first line is another, or a line is not JSON.
         """
         part = self.next_part()
-        write_whole(self.plan_path(part), _plan_bytes(lines, part))
+        write_whole(self.plan_path(part), plan_bytes(lines, part))
         return part
 
     def tasks_done(self) -> set[int]:
         """Return the numbers of the tasks that have a record."""
-        return set(_numbers(self.path / "records", _RECORD))
+        return set(self.iter_tasks_done())
+
+    def iter_tasks_done(self) -> Iterator[int]:
+        """Yield the numbers of the tasks that have a record, in no order; nothing is kept."""
+        return _numbers(self.path / "records", RECORD)
 
     def record_path(self, task: int) -> Path:
         """Return the file of a task's record."""
@@ -178,27 +249,35 @@ class DatasetFolder:
     def read_record_and_hash(self, task: int) -> tuple[dict[str, Any], str]:
         """Return a task's record and the sha256 of its file. Raises what `read_record` does."""
         path = self.record_path(task)
-        data = path.read_bytes()
+        data = read_regular(path)
         return parse_json(data, path), hashlib.sha256(data).hexdigest()
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Append a line to `run.jsonl`: time, host, process, or whatever else must not be elsewhere."""
-        with (self.path / "run.jsonl").open("a+b") as file:
-            if file.tell():
+        with (self.path / EVENTS).open("a+b") as file, turn_to_append(file):
+            size_bytes = file.seek(0, os.SEEK_END)
+            if size_bytes:
                 file.seek(-1, os.SEEK_END)
-                cut_off = file.read(1) != b"\n"  # by a kill in the middle of a line
-            else:
-                cut_off = False
+            cut_off = bool(size_bytes) and file.read(1) != b"\n"  # by a kill in the middle of a line
             file.write(b"\n" * cut_off + json_line(event))
+            file.flush()
 
     def superseded_tasks(self) -> set[int]:
         """Return the numbers of tasks that a later plan line replaces: they don't exist any more."""
         return {
             number
-            for line in self.read_plan()
-            if line.get("kind") == "task"
-            for number in line.get("supersedes", ())
+            for part in self.plan_parts()
+            for line in self._plan_lines_that_supersede(part)
+            for number in line["supersedes"]
         }
+
+    def _plan_lines_that_supersede(self, part: int) -> Iterator[dict[str, Any]]:
+        with open_regular(self.plan_path(part)) as file:
+            for text in file:
+                if b'"supersedes":' in text:  # hardly any line has it, and a plan may have millions
+                    line = parse_json(text, self.plan_path(part))
+                    if line.get("kind") == "task" and "supersedes" in line:
+                        yield line
 
     def remove_leftovers(self) -> list[str]:
         """Remove what a stopped run left, and what later plan parts replaced. Hold the lock.
@@ -208,12 +287,13 @@ class DatasetFolder:
         Returns:
             What was removed, by its path in the dataset, sorted.
         """
-        files = (path for folder in (".", *FOLDERS) for path in self._files(folder))
-        removed = self._remove([path for path in files if is_temporary(path.name)])
+        removed = []
+        for folder in (".", *FOLDERS):
+            removed += self._remove([path for path in self._files(folder) if is_temporary(path.name)])
         if self.is_dataset():
             removed += self.remove_superseded()
-            shards = [path for path in self._files("shards") if _SHARD_FILE.fullmatch(path.name)]
-            removed += self._remove([path for path in shards if not self.is_named(path.name)])
+            left = (path for path in self._files("shards") if _SHARD_FILE.fullmatch(path.name))
+            removed += self._remove([path for path in left if not self.is_named(path.name)])
         return sorted(removed)
 
     def remove_superseded(self) -> list[str]:
@@ -222,9 +302,12 @@ class DatasetFolder:
         Returns:
             What was removed, by its path in the dataset, sorted.
         """
-        tasks = self.tasks_done() & self.superseded_tasks()
+        superseded = self.superseded_tasks()
+        tasks = {task for task in self.iter_tasks_done() if task in superseded} if superseded else set()
         removed = self._remove([self.record_path(task) for task in sorted(tasks)])
-        shards = [path for path in self._files("shards") if _task_of(path.name) in tasks]
+        if not tasks:
+            return removed
+        shards = [path for path in self._files("shards") if task_of(path.name) in tasks]
         return sorted(removed + self._remove(shards))
 
     def is_named(self, shard_file: str) -> bool:
@@ -284,12 +367,18 @@ def _numbers(folder: Path, pattern: re.Pattern[str]) -> Iterator[int]:
                 yield int(match[1])
 
 
-def _task_of(shard_file: str) -> int | None:
+def task_of(shard_file: str) -> int | None:
+    """Return the task whose shard a file in `shards/` is of, by its name; None for anything else."""
     match = _SHARD_FILE.fullmatch(shard_file)
     return int(match[2]) if match else None
 
 
-def _plan_bytes(lines: Iterable[Mapping[str, Any]], part: int) -> Iterator[bytes]:
+def plan_bytes(lines: Iterable[Mapping[str, Any]], part: int) -> Iterator[bytes]:
+    """Yield the lines of a plan part as they are written.
+
+    Raises:
+        WrongPlan: the first line is not the one that such a part begins with, or a line is not JSON.
+    """
     first = True
     for line in lines:
         if first and (line.get("kind"), line.get("part"), line.get("format")) != ("part", part, FORMAT):
@@ -300,11 +389,3 @@ def _plan_bytes(lines: Iterable[Mapping[str, Any]], part: int) -> Iterator[bytes
         yield json_line(line)
     if first:
         raise WrongPlan(f"plan part {part} has no lines")
-
-
-def _holder(text: bytes) -> str:
-    try:
-        who = json.loads(text)
-        return f"process {who['pid']} on {who['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "just started"

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from shards.canonical_json import read_json_lines
+from shards.dataset_files import folder_of
 from shards.folder import FORMAT, DatasetFolder
 from shards.joined import addition_folders, additions_of
 from shards.ledger import Ledger
 from shards.manifest import file_facts, hash_fits, layout_entry, read_manifest, totals_of
+from shards.tables import incident_lines, recording_lines, shard_lines
 
 Json = dict[str, Any]
 
 
-def dataset_info(path: Path | str) -> Json:
+def dataset_info(path: Path | str, most: int | None = None) -> Json:
     """Return what is in a dataset.
+
+    Args:
+        path: its folder, or its address on an object store.
+        most: at most so many shards, recordings, failures and notes are listed, so that the answer does not
+            grow with the dataset; None: all. What is counted is counted whole.
 
     Returns:
         `format`, `fifth`, `finished`, `tasks`, `configuration`, `configuration_digest`; `recordings`,
@@ -35,23 +42,24 @@ def dataset_info(path: Path | str) -> Json:
         NotADataset: no dataset is there.
         DamagedDataset: neither the manifest nor plan and records can be read.
     """
-    folder = DatasetFolder(path)
+    folder = folder_of(path)
+    folder.bring_results()
     folder.check()
     manifest = _fitting_manifest(folder)
     if manifest is not None:
-        return _from_tables(folder, manifest) | {"added": _added(folder.path, manifest)}
+        return _from_tables(folder, manifest, most) | {"added": _added(folder.path, manifest, most)}
     with Ledger(folder) as ledger:
-        return _from_ledger(ledger) | {"added": []}
+        return _from_ledger(ledger, most) | {"added": []}
 
 
-def _added(path: Path, manifest: Json) -> list[Json]:
+def _added(path: Path, manifest: Json, most: int | None) -> list[Json]:
     """Describe what `fifth add` added: `name`, `joined`, `why_not`, and its `tokens`, `bytes`, `layouts` …"""
     additions, problems = additions_of(path, manifest)
     why_not = {problem.file.partition("/")[2]: problem.what for problem in problems}
     joined = {addition.name for addition in additions}
     added = []
     for folder in addition_folders(path):
-        own = dataset_info(folder)
+        own = dataset_info(folder, most)
         kept = {key: own[key] for key in ("tokens", "bytes", "layouts", "samples", "failures")}
         name = folder.name
         added.append({"name": name, "joined": name in joined, "why_not": why_not.get(name, ""), **kept})
@@ -66,7 +74,7 @@ def _fitting_manifest(folder: DatasetFolder) -> Json | None:
     planned = [(part, folder.plan_path(part).stat().st_size) for part in folder.plan_parts()]
     if planned != [(part["part"], part["bytes"]) for part in manifest["plan"]]:
         return None
-    if len(folder.tasks_done()) != manifest["records"]["count"]:
+    if sum(1 for _ in folder.iter_tasks_done()) != manifest["records"]["count"]:
         return None
     for name, facts in manifest["tables"].items():
         table = folder.path / name
@@ -75,7 +83,7 @@ def _fitting_manifest(folder: DatasetFolder) -> Json | None:
     return manifest
 
 
-def _from_tables(folder: DatasetFolder, manifest: Json) -> Json:
+def _from_tables(folder: DatasetFolder, manifest: Json, most: int | None) -> Json:
     tables = folder.path / "tables"
     totals = manifest["totals"]
     head = {
@@ -86,15 +94,15 @@ def _from_tables(folder: DatasetFolder, manifest: Json) -> Json:
         totals,
         manifest["counts"],
         manifest["layouts"],
-        read_json_lines(tables / "shards.jsonl"),
-        list(read_json_lines(tables / "recordings.jsonl")),
-        list(read_json_lines(tables / "failures.jsonl")),
+        shard_lines(tables / "shards.jsonl"),
+        recording_lines(tables / "recordings.jsonl"),
+        incident_lines(tables / "failures.jsonl"),
+        most,
     )
 
 
-def _from_ledger(ledger: Ledger) -> Json:
-    recordings = list(ledger.recordings())
-    statuses = Counter(line["status"] for line in recordings)
+def _from_ledger(ledger: Ledger, most: int | None) -> Json:
+    statuses = Counter(line["status"] for line in ledger.recordings())
     counts = ledger.counts | {
         "recordings": dict(statuses),
         "failures": ledger.causes("failure"),
@@ -110,8 +118,10 @@ def _from_ledger(ledger: Ledger) -> Json:
         "finished": False,
     }
     layouts = [layout_entry(figures) for figures in ledger.layouts.values()]
-    totals = {"recordings": len(recordings)} | totals_of(ledger)
-    return _info(head, totals, counts, layouts, ledger.shards(), recordings, list(ledger.incidents()))
+    totals = {"recordings": sum(statuses.values())} | totals_of(ledger)
+    return _info(
+        head, totals, counts, layouts, ledger.shards(), ledger.recordings(), ledger.incidents(), most
+    )
 
 
 def _info(
@@ -120,9 +130,11 @@ def _info(
     counts: Json,
     layouts: Iterable[Json],
     shards: Iterable[Json],
-    recordings: list[Json],
-    incidents: list[Json],
+    recordings: Iterable[Json],
+    incidents: Iterable[Json],
+    most: int | None,
 ) -> Json:
+    told = _by_kind(incidents, most)
     wanted = ("name", "layout", "samples", "bytes", "sha256", "first_key", "seconds_ns", "tokens")
     return head | {
         "recordings": totals["recordings"],
@@ -132,21 +144,23 @@ def _info(
         "bytes": totals["bytes"],
         "tokens": totals["tokens"],
         "layouts": [_layout(layout) for layout in layouts],
-        "shards": [{key: shard[key] for key in wanted} for shard in shards],
-        "per_recording": recordings,
-        "failures": _of_kind(incidents, "failure"),
-        "notes": _of_kind(incidents, "note"),
+        "shards": [{key: shard[key] for key in wanted} for shard in islice(shards, most)],
+        "per_recording": list(islice(recordings, most)),
+        "failures": told["failure"],
+        "notes": told["note"],
         "passed_over": counts["passed_over"],
         "counts": counts,
     }
 
 
-def _of_kind(incidents: list[Json], kind: str) -> list[Json]:
-    return [
-        {key: value for key, value in line.items() if key != "kind"}
-        for line in incidents
-        if line["kind"] == kind
-    ]
+def _by_kind(incidents: Iterable[Json], most: int | None) -> dict[str, list[Json]]:
+    """Return the failures and the notes, at most so many of each, without their kind."""
+    told: dict[str, list[Json]] = {"failure": [], "note": []}
+    for line in incidents:
+        of_kind = told[line["kind"]]
+        if most is None or len(of_kind) < most:
+            of_kind.append({key: value for key, value in line.items() if key != "kind"})
+    return told
 
 
 def _layout(layout: Json) -> Json:

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shards.canonical_json import read_json_lines
 from shards.errors import DamagedDataset, ShardsError
 from shards.folder import MANIFEST, DatasetFolder
 from shards.layout import Layout
 from shards.manifest import file_facts, read_manifest
 from shards.problem import Problem
+from shards.tables import shard_lines
 
 ADDED = "added"
 Json = dict[str, Any]
@@ -69,8 +69,10 @@ def _addition(dataset: Path, manifest: Json, path: Path) -> Addition:
     layouts = {layout["name"]: Layout.from_json(layout) for layout in own["layouts"]}
     lines = {line["task"]: line for line in _shard_lines(path, own)}
     joined: dict[str, Layout | None] = {}
-    for line in read_json_lines(dataset / "tables" / "shards.jsonl"):
+    for line in shard_lines(dataset / "tables" / "shards.jsonl"):
         there = lines.get(line["task"])
+        if there and there["layout"] not in layouts:
+            raise DamagedDataset(f"{path}: shard {there['name']} is of no layout that {MANIFEST} has")
         layout = layouts[there["layout"]] if there else None
         if there and there["samples"] != line["samples"]:
             raise DamagedDataset(f"{path}: shard {there['name']} has other samples than {line['name']}")
@@ -83,7 +85,7 @@ def _shard_lines(path: Path, manifest: Json) -> Iterator[Json]:
     table = path / "tables" / "shards.jsonl"
     if file_facts(table).sha256 != manifest["tables"]["tables/shards.jsonl"]["sha256"]:
         raise DamagedDataset(f"{table}: not the table that the manifest names")
-    yield from read_json_lines(table)
+    yield from shard_lines(table)
 
 
 def joined_layout(layout: Layout, added: list[Layout]) -> Layout:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -24,12 +25,14 @@ import numpy as np
 from shards.errors import UnknownName, WrongLayout
 from shards.keys import KEY_LENGTH
 from shards.npy import little_endian
+from shards.shapes import COUNT, TRACK, misfit
 from shards.tar import NAME_BYTES
 
 MemberKind = Literal["json", "array", "text", "bytes"]
 
 _SLUG = re.compile(r"(?!.*-\d{6})[a-z0-9][a-z0-9_-]*")  # `-000000` begins a shard's number
 _MEMBER = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+_RATE = re.compile(r"\d{1,18}(/\d{1,18})?")
 _TRACK = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -98,12 +101,13 @@ class Layout:
                 "a layout's name must be lower-case letters, digits, - and _, without six digits behind a -; "
                 f"got {name!r}"
             )
-        try:
-            members = tuple(_member(name, member) for member in data["members"])
-            tracks = tuple(track["name"] for track in data["tracks"])
-        except (KeyError, TypeError) as error:
-            raise WrongLayout(f"layout {name!r} lacks or mistypes {error}") from error
+        if what := misfit(dict(data), {"members": [{"name": str}], "tracks": [TRACK]}):
+            raise WrongLayout(f"layout {name!r}: {what}")
+        members = tuple(_member(name, member) for member in data["members"])
+        tracks = tuple(track["name"] for track in data["tracks"])
         _check(name, members, tracks)
+        for track in data["tracks"]:
+            _check_rate(name, track)
         return cls(name, members, tracks, data)
 
     def member(self, name: str) -> Member:
@@ -138,8 +142,10 @@ def _member(layout: str, data: Mapping[str, Any]) -> Member:
         return Member(name)
     try:
         dtype = little_endian(data["dtype"])
-        shape = tuple(None if size is None else int(size) for size in data["shape"])
-    except (KeyError, TypeError, ValueError) as error:
+        if what := misfit([size for size in data["shape"] if size is not None], [COUNT], "shape"):
+            raise ValueError(what)
+        shape = tuple(data["shape"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WrongLayout(
             f"layout {layout!r}: member {name!r} needs a dtype and a shape ({error})"
         ) from error
@@ -149,6 +155,17 @@ def _member(layout: str, data: Mapping[str, Any]) -> Member:
             "and their sizes are null or at least 1"
         )
     return Member(name, dtype, shape)
+
+
+def _check_rate(layout: str, track: Mapping[str, Any]) -> None:
+    rate = track.get("rate") or ""
+    try:
+        if rate and not (_RATE.fullmatch(rate) and Fraction(rate) > 0):
+            raise ValueError("no fraction above 0")
+    except (ValueError, ZeroDivisionError) as error:
+        raise WrongLayout(
+            f"layout {layout!r}: track {track['name']!r}: rate {rate[:60]!r} ({error})"
+        ) from error
 
 
 def _check(layout: str, members: tuple[Member, ...], tracks: tuple[str, ...]) -> None:

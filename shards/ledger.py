@@ -22,6 +22,7 @@ from typing import Any
 from shards.errors import DamagedDataset
 from shards.folder import FORMAT, DatasetFolder, shard_name
 from shards.keys import recording_number
+from shards.layout import Layout
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -35,6 +36,7 @@ CREATE TABLE passed_over (part INTEGER, reason TEXT, count INTEGER);
 CREATE TABLE quarantined (id TEXT, first INTEGER, count INTEGER, name TEXT, part INTEGER, line TEXT);
 CREATE TABLE tasks (task INTEGER PRIMARY KEY, layout TEXT, part INTEGER);
 CREATE TABLE superseded (task INTEGER PRIMARY KEY);
+CREATE TABLE records (task INTEGER PRIMARY KEY);
 CREATE TABLE shards (task INTEGER PRIMARY KEY, line TEXT);
 CREATE TABLE results (id TEXT, task INTEGER, clips INTEGER, samples INTEGER, seconds_ns INTEGER);
 CREATE INDEX told_anew_names ON told_anew (name);
@@ -213,13 +215,14 @@ class Ledger:
         known = self.layouts.get(layout["name"])
         if known is not None and known["layout"] != layout:
             raise self._damaged(f"layout {layout['name']!r} is planned twice, and differently")
-        self.layouts[layout["name"]] = {
+        checked = Layout.from_json(layout)
+        self.layouts[checked.name] = {
             "layout": layout,
             "samples": 0,
             "shards": 0,
             "bytes": 0,
             "seconds_ns": 0,
-            "tokens": {track["name"]: 0 for track in layout["tracks"]},
+            "tokens": dict.fromkeys(checked.tracks, 0),
             "provenance": {},
         }
 
@@ -256,7 +259,9 @@ class Ledger:
         digest = hashlib.sha256()
         self._done = 0
         planned = "SELECT layout, task IN (SELECT task FROM superseded) FROM tasks WHERE task = ?"
-        for task in sorted(self._folder.tasks_done()):
+        numbers = ((task,) for task in self._folder.iter_tasks_done())
+        self._db.executemany("INSERT INTO records VALUES (?)", numbers)  # sorted there, not in memory
+        for (task,) in self._db.execute("SELECT task FROM records ORDER BY task"):
             row = self._db.execute(planned, (task,)).fetchone()
             if row is None:
                 raise self._damaged(f"records/{task:06d}.json is of a task that is not in the plan")

@@ -26,7 +26,11 @@ from shards.atomic import FileFacts, write_whole
 from shards.canonical_json import json_page, read_json
 from shards.errors import DamagedDataset, NotADataset, NotFinished
 from shards.folder import FORMAT, MANIFEST, DatasetFolder
+from shards.layout import Layout
 from shards.ledger import Ledger
+from shards.regular_file import open_regular, read_regular
+from shards.shapes import MANIFEST as MANIFEST_SHAPE
+from shards.shapes import misfit
 
 Json = dict[str, Any]
 _HASH_CHUNK_BYTES = 1 << 20
@@ -36,7 +40,7 @@ def file_facts(path: Path) -> FileFacts:
     """Return a file's size and hash, reading it once."""
     digest = hashlib.sha256()
     size_bytes = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
             size_bytes += len(chunk)
@@ -101,7 +105,7 @@ def write_manifest(folder: Path, manifest: Json) -> None:
 def hash_fits(folder: Path) -> bool:
     """Tell whether `fifth.json` is there and is what `fifth.json.sha256` says."""
     try:
-        wanted = (folder / f"{MANIFEST}.sha256").read_bytes()
+        wanted = read_regular(folder / f"{MANIFEST}.sha256")
         return wanted == f"{file_facts(folder / MANIFEST).sha256}  {MANIFEST}\n".encode()
     except FileNotFoundError:
         return False
@@ -132,4 +136,11 @@ def read_manifest(folder: Path) -> Json:
         raise DamagedDataset(
             f"{folder}: its format is {manifest.get('format')!r}; this version of Fifth reads format {FORMAT}"
         )
+    if what := misfit(manifest, MANIFEST_SHAPE):
+        raise DamagedDataset(f"{folder / MANIFEST}: {what}")
+    for layout in manifest["layouts"]:
+        if set(layout["tokens"]) != set(Layout.from_json(layout).tracks):
+            raise DamagedDataset(
+                f"{folder / MANIFEST}: layout {layout['name']} counts tokens of other tracks"
+            )
     return manifest

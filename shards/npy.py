@@ -21,6 +21,17 @@ Array = npt.NDArray[Any]
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _ALIGNMENT = 64
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    AttributeError,
+    IndexError,
+)
+"""What comes of a header that is no dict of ours; `MemoryError` is how the parser calls too deep a text."""
 
 
 class BadNpy(ValueError):
@@ -82,9 +93,9 @@ def _parse_header(text: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
         shape = fields["shape"]
         plain = set(fields) == {"descr", "fortran_order", "shape"} and fields["fortran_order"] is False
         plain = plain and isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
-    except (ValueError, TypeError, KeyError, SyntaxError) as error:
+    except _UNREADABLE as error:
         raise BadNpy(f"an npy header that can't be read ({error})") from error
-    if not plain or dtype.hasobject or dtype.byteorder == ">":
+    if not plain or dtype.hasobject or dtype.byteorder == ">" or not dtype.itemsize:
         raise BadNpy("an npy that is not little-endian C order of plain numbers")
     count = 1
     for size in shape:

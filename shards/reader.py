@@ -8,7 +8,6 @@ dataset.sample("3f9a1c00d2e4b6a8_0000000004000000000").provenance
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -19,17 +18,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shards.canonical_json import read_json_lines
+from shards.canonical_json import parse_json
 from shards.dataset_files import Files, LocalFiles, files_of
 from shards.errors import DamagedDataset, UnknownName
-from shards.folder import MANIFEST, shard_name
+from shards.folder import MANIFEST, is_shard_name, shard_name
 from shards.joined import Addition, additions_of, joined_layout
-from shards.keys import parse_key
-from shards.layout import Layout
+from shards.keys import is_key, parse_key
+from shards.layout import Layout, Member
 from shards.manifest import file_facts, read_manifest
-from shards.npy import npy_view
+from shards.npy import BadNpy, npy_view
 from shards.problem import Problem
+from shards.regular_file import open_regular
 from shards.remote.options import RemoteOptions
+from shards.sample_rows import check_places, check_rows
+from shards.shapes import RECORDING_LINE, misfit
+from shards.tables import shard_lines
 from shards.tar import BLOCK_BYTES, NAME_BYTES
 
 Array = npt.NDArray[Any]
@@ -58,7 +61,10 @@ class Sample:
         """The sample's name, unique in the dataset."""
         header_offset = int(self._row[f"{self._layout.members[0].name}:offset"]) - BLOCK_BYTES
         name = bytes(self._tar[header_offset : header_offset + NAME_BYTES])
-        return name.partition(b".")[0].decode()
+        key = name.partition(b".")[0].decode("ascii", "replace")
+        if not is_key(key):
+            raise DamagedDataset(f"a sample is called {key!r}, which is no key; run fifth verify")
+        return key
 
     @property
     def layout(self) -> str:
@@ -90,23 +96,26 @@ class Sample:
     @cached_property
     def provenance(self) -> Json:
         """Recording, content id, start and stop, and what is known per track."""
-        value: Json = json.loads(self._bytes("json"))
+        value = parse_json(self._bytes("json"), Path(f"{self.key}.json"))
         for more in self._added:
-            value["tracks"] = value["tracks"] | more.provenance["tracks"]
+            value["tracks"] = _tracks_in(value) | _tracks_in(more.provenance)
         return value
 
     @cached_property
     def arrays(self) -> dict[str, Array]:
         """Read-only views of the arrays, by member name without `.npy`."""
         members = [member for member in self._layout.members if member.kind == "array"]
-        arrays = {member.field: npy_view(self._tar, *self._span(member.name)) for member in members}
+        arrays = {member.field: self._array(member) for member in members}
         return arrays | {name: array for more in self._added for name, array in more.arrays.items()}
 
     @cached_property
     def text(self) -> dict[str, str]:
         """The text members, by name without `.txt`: one line per cue, its own line breaks escaped."""
         members = [member for member in self._layout.members if member.kind == "text"]
-        return {member.field: self._bytes(member.name).decode() for member in members}
+        try:
+            return {member.field: self._bytes(member.name).decode() for member in members}
+        except UnicodeDecodeError as error:
+            raise DamagedDataset(f"sample {self.key}: its text is not UTF-8; run fifth verify") from error
 
     @property
     def recording(self) -> int:
@@ -118,6 +127,18 @@ class Sample:
         if self._layout.index_of(member) is None:
             return next(m.raw(member) for m in self._added if m._layout.index_of(member) is not None)
         return self._bytes(member)
+
+    def _array(self, member: Member) -> Array:
+        try:
+            view = npy_view(self._tar, *self._span(member.name))
+        except BadNpy as error:
+            raise DamagedDataset(f"sample {self.key}: {member.name}: {error}; run fifth verify") from error
+        if view.dtype != member.dtype or not member.fits(view.shape):
+            got = f"{view.dtype} {list(view.shape)}"
+            raise DamagedDataset(
+                f"sample {self.key}: {member.name} is {got:.100}; its layout says {member.describe()}"
+            )
+        return view
 
     def _span(self, member: str) -> tuple[int, int]:
         return int(self._row[f"{member}:offset"]), int(self._row[f"{member}:size"])
@@ -131,11 +152,21 @@ class Sample:
         return f"Sample({self.key}, {self.layout}, {shapes})"
 
 
+def _tracks_in(provenance: Json) -> Json:
+    tracks = provenance.get("tracks")
+    if not isinstance(tracks, dict):
+        raise DamagedDataset("a sample's provenance names no tracks; run fifth verify")
+    return tracks
+
+
 class Shard:
     """One shard, mapped into memory when it is first read."""
 
-    def __init__(self, files: Files, name: str, layout: Layout, added: Sequence[Shard] = ()) -> None:
+    def __init__(
+        self, files: Files, name: str, layout: Layout, added: Sequence[Shard] = (), samples: int | None = None
+    ) -> None:
         self.name = name
+        self._samples = samples
         self.layout = layout
         self._files = files
         self._added = added
@@ -152,16 +183,26 @@ class Shard:
 
     @cached_property
     def rows(self) -> Array:
-        """One row per sample (`shards.sample_rows`), mapped."""
-        return npy_view(self._mapped(".samples.npy"))
+        """One row per sample (`shards.sample_rows`), mapped.
+
+        Raises:
+            DamagedDataset: they are not those of this shard.
+        """
+        try:
+            rows = npy_view(self._mapped(".samples.npy"))
+            check_rows(rows, self.layout, len(rows) if self._samples is None else self._samples)
+            check_places(rows, self.layout)
+            return rows
+        except (ValueError, TypeError) as error:  # no npy, or of another shape
+            path = self._files.folder / f"shards/{self.name}.samples.npy"
+            raise DamagedDataset(f"{path}: {error}; run fifth verify, and make the shard again") from error
 
     @cached_property
     def _tar(self) -> memoryview:
         return self._mapped(".tar")
 
     def _mapped(self, ending: str) -> memoryview:
-        with self._files.open(f"shards/{self.name}{ending}") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return mapped(self._files, f"shards/{self.name}{ending}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -173,6 +214,22 @@ class Shard:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.sample(index) for index in range(len(self)))
+
+
+def mapped(files: Files, name: str) -> memoryview:
+    """Return a file of a dataset, mapped.
+
+    Raises:
+        DamagedDataset: it is empty.
+        FileNotFoundError: there is none.
+    """
+    with files.open(name) as file:
+        try:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except ValueError as error:
+            raise DamagedDataset(
+                f"{files.folder / name}: is empty; run fifth verify, and make the shard again"
+            ) from error
 
 
 class Dataset:
@@ -230,21 +287,36 @@ class Dataset:
             self._layout(layout)
         for line in self.shard_lines():
             if layout in (None, line["layout"]):
-                yield self.shard(line["name"], line["layout"])
+                yield self.shard(line["name"], line["layout"], line["samples"])
 
     def shard_lines(self) -> Iterator[Json]:
         """Yield what is known of each shard: name, layout, samples, bytes, hashes, tokens."""
-        yield from read_json_lines(self.table("shards"))
+        for line in shard_lines(self.table("shards")):
+            if line["layout"] not in self._own or set(line["tokens"]) != set(
+                self._own[line["layout"]].tracks
+            ):
+                raise DamagedDataset(
+                    f"{self.table('shards')}: shard {line['name']!r} is of no layout that {MANIFEST} has"
+                )
+            yield line
 
-    def shard(self, name: str, layout: str) -> Shard:
+    def shard(self, name: str, layout: str, samples: int | None = None) -> Shard:
         """Return the shard of this name, unread as yet.
+
+        Args:
+            name, layout: as the table of shards has them.
+            samples: that it must have; None: any number.
 
         Raises:
             UnknownName: there is no such layout.
         """
         self._layout(layout)
-        added = [Shard(LocalFiles(path), beside, of) for path, beside, of in self.beside(name, layout)]
-        return Shard(self.files, name, self._own[layout], added)
+        if not is_shard_name(name):
+            raise UnknownName(f"{self.path}: no shard is called {name!r:.100}")
+        added = [
+            Shard(LocalFiles(path), beside, of, (), samples) for path, beside, of in self.beside(name, layout)
+        ]
+        return Shard(self.files, name, self._own[layout], added, samples)
 
     def beside(self, name: str, layout: str) -> list[tuple[Path, str, Layout]]:
         """Return where the shards lie that additions have beside one: folder, name and layout of each."""
@@ -278,7 +350,7 @@ class Dataset:
             return nearest
         if nearest is not None:
             raise UnknownName(f"{self.path}: no sample {key}; the nearest of its recording is {nearest.key}")
-        shards = islice(read_json_lines(self.table("shards")), 3)
+        shards = islice(self.shard_lines(), 3)
         examples = ", ".join(line["first_key"] for line in shards) or "nothing: it has no samples"
         raise UnknownName(f"{self.path}: no sample {key!r}; it has {examples} …")
 
@@ -314,14 +386,16 @@ class Dataset:
         if self.manifest["tables"]["tables/recordings.jsonl"]["bytes"] == 0:
             return
         with (
-            self.table("recordings").open("rb") as file,
+            open_regular(self.table("recordings")) as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as table,
         ):
             wanted = b'"id":"%b' % id_prefix.encode()
             at = table.find(wanted)
             while at >= 0:
                 table.seek(table.rfind(b"\n", 0, at) + 1)
-                line = json.loads(table.readline())
+                line = parse_json(table.readline(), self.table("recordings"))
+                if what := misfit(line, RECORDING_LINE):
+                    raise DamagedDataset(f"{self.table('recordings')}: {what}")
                 if line["id"].startswith(id_prefix):  # not a name that looks like one
                     yield line
                 at = table.find(wanted, table.tell())

@@ -18,8 +18,14 @@ import struct
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from shards.layout import Layout
+from shards.tar import BLOCK_BYTES
+
+LARGEST_BYTES = 2**62
+LONGEST_NS = 366 * 86_400 * 10**9
+"""No clip is longer: what claims to be is damaged."""
 
 
 def row_dtype(layout: Layout) -> np.dtype[Any]:
@@ -30,6 +36,27 @@ def row_dtype(layout: Layout) -> np.dtype[Any]:
     for track in layout.tracks:
         fields += [(f"{track}:tokens", "<u4"), (f"{track}:valid", "<u4")]
     return np.dtype(fields)
+
+
+def check_rows(rows: npt.NDArray[Any], layout: Layout, samples: int) -> None:
+    """Raise `ValueError` unless these are the rows of so many samples of a layout."""
+    if rows.dtype != row_dtype(layout) or rows.shape != (samples,):
+        raise ValueError(f"must be {samples} rows with the columns of its layout")
+    length_ns = rows["stop_ns"].astype(np.uint64) - rows["start_ns"].astype(np.uint64)  # int64 may overflow
+    if np.any(rows["stop_ns"] <= rows["start_ns"]) or np.any(length_ns >= LONGEST_NS):
+        raise ValueError("a clip must stop after it starts, and within a year")
+
+
+def check_places(rows: npt.NDArray[Any], layout: Layout) -> None:
+    """Raise `ValueError` unless members stand where we write them. That the tar reaches so far is asked when
+    they are read: of one that was cut short, what comes before is good.
+    """
+    for member in layout.members:
+        begins, sizes = rows[f"{member.name}:offset"], rows[f"{member.name}:size"]
+        wrong = (begins > LARGEST_BYTES) | (sizes > LARGEST_BYTES)
+        wrong |= (begins < BLOCK_BYTES) | (begins % BLOCK_BYTES != 0)
+        if np.any(wrong):
+            raise ValueError(f"row {int(np.argmax(wrong))} says of {member.name} what can't be")
 
 
 def row_struct(layout: Layout) -> struct.Struct:

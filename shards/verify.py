@@ -23,6 +23,7 @@ import numpy as np
 
 from shards.atomic import is_temporary
 from shards.canonical_json import json_line, read_json, read_json_lines
+from shards.dataset_files import folder_of
 from shards.energon import info_json
 from shards.errors import DamagedDataset, WrongLayout
 from shards.folder import FOLDERS, FORMAT, MANIFEST, DatasetFolder, shard_name
@@ -33,6 +34,7 @@ from shards.ledger import Ledger
 from shards.manifest import build_manifest, file_facts, hash_fits, layout_entry
 from shards.npy import BadNpy, npy_view
 from shards.problem import Problem
+from shards.tables import recording_lines, shard_lines
 from shards.verify_shard import OriginOf, verify_shard
 
 Json = dict[str, Any]
@@ -47,14 +49,15 @@ _KEYS_AT_ONCE = 1 << 22
 def verify_dataset(path: Path | str, progress: Progress | None = None) -> list[Problem]:
     """Return everything that is wrong with a dataset; an empty list where nothing is.
 
-    A run that was stopped leaves a dataset without a manifest that fits: that is a problem too, and the
-    only one where all that is there is whole.
+    One on an object store comes here shard by shard. A run that was stopped leaves a dataset without a
+    manifest that fits: that is a problem too, and the only one where all that is there is whole.
 
     Raises:
         FileNotFoundError: no such folder.
         NotADataset: no dataset is there.
     """
-    folder = DatasetFolder(path)
+    folder = folder_of(path)
+    folder.bring_results()
     folder.check()
     found: list[Problem] = []
     manifest = _manifest(folder, found)
@@ -84,7 +87,7 @@ def _not_joined(path: Path, manifest: Json) -> Iterator[Problem]:
     """Say which additions don't fit the dataset, and whose rows are of other samples."""
     additions, problems = additions_of(path, manifest)
     yield from problems
-    for line in read_json_lines(path / "tables" / "shards.jsonl"):
+    for line in shard_lines(path / "tables" / "shards.jsonl"):
         rows = npy_view((path / "shards" / f"{line['name']}.samples.npy").read_bytes())
         for addition in additions:
             if line["layout"] not in addition.layouts:
@@ -201,8 +204,8 @@ def _shards_by_tables(folder: DatasetFolder, manifest: Json | None, tell: Progre
         yield from _shards(
             folder,
             (manifest or {})["layouts"],
-            lambda: read_json_lines(tables / "shards.jsonl"),
-            lambda: read_json_lines(tables / "recordings.jsonl"),
+            lambda: shard_lines(tables / "shards.jsonl"),
+            lambda: recording_lines(tables / "recordings.jsonl"),
             tell,
         )
     except (DamagedDataset, WrongLayout, OSError, KeyError, TypeError) as error:
@@ -219,7 +222,8 @@ def _shards(
     done = 0
     for facts in shards():
         layout, types = entries[facts["layout"]]
-        yield from verify_shard(folder.shards_folder, facts, layout, types, origin_of)
+        with folder.shard_at_hand(facts["name"]):
+            yield from verify_shard(folder.shards_folder, facts, layout, types, origin_of)
         done += facts["bytes"]
         tell(done, total)
     yield from _double_samples(folder, shards, sum(entry["samples"] for entry in layouts))
@@ -267,14 +271,14 @@ def _double_samples(folder: DatasetFolder, shards: Lines, samples: int) -> Itera
 def _strangers(folder: DatasetFolder) -> Iterator[Problem]:
     """Name files that readers of `shards/*.tar` would take, and no record names; and temporary ones."""
     for name in (".", *FOLDERS):
-        if not (folder.path / name).is_dir():
-            continue
-        for entry in sorted((folder.path / name).iterdir()):
-            where = entry.relative_to(folder.path).as_posix()
-            if is_temporary(entry.name):
+        inside = folder.path / name
+        entries = folder.shard_files() if name == "shards" else (path.name for path in inside.glob("*"))
+        for entry in sorted(entries):
+            if is_temporary(entry):
+                where = entry if name == "." else f"{name}/{entry}"
                 yield Problem(where, "", "was left by a stopped run; the next run removes it")
-            elif name == "shards" and not _is_named(folder, entry.name):
-                yield Problem(where, "", "is of no shard that a record names")
+            elif name == "shards" and not _is_named(folder, entry):
+                yield Problem(f"{name}/{entry}", "", "is of no shard that a record names")
 
 
 def _is_named(folder: DatasetFolder, shard_file: str) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from ingest.decoders.av1_references import Av1References
 from ingest.decoders.av_conversion import Converter
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
+from ingest.decoders.av_limits import prepare
 from ingest.errors import CannotDecode
 from ingest.geometry import Region
 from ingest.recording import Packet, Track
@@ -49,7 +50,7 @@ class PictureDecoder:
         if context.is_open:
             context.flush_buffers()
         else:
-            context.thread_count = 1
+            prepare(context)
 
     def decode(self, packet: Packet) -> Iterable[AvPicture]:
         """Return the frames that this packet completes, in the order they are shown."""

@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
+from ingest.decoders.av_limits import prepare
 from ingest.decoders.mixing import mixed, mixing_matrix
 from ingest.errors import CannotDecode
 from ingest.recording import Packet, Sound, Track
@@ -47,7 +48,7 @@ class SoundDecoder:
         if context.is_open:
             context.flush_buffers()
         else:
-            context.thread_count = 1
+            prepare(context)
 
     def decode(self, packet: Packet) -> Iterator[Sound]:
         """Yield the sound that this packet completes."""

@@ -17,8 +17,10 @@ import av
 
 from ingest.decoders.av_conversion import Converter
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
+from ingest.decoders.av_limits import prepare
 from ingest.decoders.av_pictures import AvPicture
 from ingest.decoders.h264_numbers import FrameNumbers
+from ingest.decoders.promised import as_promised
 from ingest.decoders.video_keyframes import codec_named, packet_facts
 from ingest.errors import CannotDecode
 from ingest.recording import Packet
@@ -30,8 +32,13 @@ DECODERS = {"av1": ("libdav1d", "av1")}
 
 
 def video_in(message: Any) -> bytes:
-    """Return the packet in a message."""
-    return bytes(message.data)
+    """Return the packet in a message.
+
+    Raises:
+        CannotDecode: there is none.
+    """
+    with as_promised("a video message"):
+        return bytes(memoryview(message.data))
 
 
 def codec_of(message: Any) -> str:
@@ -176,6 +183,6 @@ def _opened(codec: str) -> Any:
     for name in DECODERS.get(codec, (codec,)):
         if name in av.codecs_available:
             context = av.CodecContext.create(name, "r")
-            context.thread_count = 1
+            prepare(context)
             return context
     raise CannotDecode(f"this build of FFmpeg has no decoder for {codec}")

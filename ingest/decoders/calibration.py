@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from ingest.decoders.promised import as_promised
+
 CALIBRATION_TYPES = ("sensor_msgs/msg/CameraInfo", "foxglove/CameraCalibration")
 MOST_NUMBERS = 64
 
 
 def calibration_of(message: Any) -> dict[str, Any]:
-    """Return a calibration as JSON."""
+    """Return a calibration as JSON.
+
+    Raises:
+        CannotDecode: it lacks what its type promises.
+    """
+    with as_promised("a calibration"):
+        return _calibration(message)
+
+
+def _calibration(message: Any) -> dict[str, Any]:
     header = getattr(message, "header", message)
     found: dict[str, Any] = {
         "frame_id": str(getattr(header, "frame_id", "")),

@@ -20,6 +20,8 @@ from ingest.decoders.ros_columns import MOST_COLUMNS, Kind
 LONGEST_LIST = 64
 DEEPEST = 16
 """Values nested more deeply are left out: some schemas contain themselves."""
+LARGEST_WHOLE = 1 << 1023
+"""What is larger is no float, and so no number."""
 UNIT = 0.01
 """A quaternion's length may differ so much from 1."""
 TIME_FIELDS = (("sec", "nsec"), ("sec", "nanosec"), ("secs", "nsecs"), ("seconds", "nanos"))
@@ -50,7 +52,8 @@ def flatten(message: Mapping[str, Any]) -> Flat:
 
 def _leaves(value: Any, path: str, left_out: list[str], depth: int) -> Iterator[tuple[str, Number]]:
     if isinstance(value, (bool, int, float)):
-        yield path, value
+        # JSON's whole numbers have no end
+        yield path, value if isinstance(value, float) or abs(value) < LARGEST_WHOLE else math.nan
     elif depth > DEEPEST:
         left_out.append(f"{path} (too deep)")
     elif isinstance(value, Mapping):

@@ -8,13 +8,14 @@ Source: `compressed_image_transport`.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ingest.decoders.picture_sizes import JPEG_MAGIC, PNG_MAGIC, PictureSize, declared_size
+from ingest.decoders.promised import as_promised
 from ingest.decoders.ros_pixels import (
     RULE_16,
     check_sizes,
@@ -30,8 +31,7 @@ IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 DEPTH_HEADER_BYTES = 12
 DEPTH_ENCODINGS = ("16UC1", "32FC1")
 """Encodings of distances; formats of compressed pictures begin with them."""
-PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-LARGEST_PIXELS = 1 << 28
+LARGEST_PIXELS = 100_000_000
 """A compressed picture that claims to be larger is taken for damage."""
 
 
@@ -99,6 +99,11 @@ def facts_of(message: Any) -> Facts:
     Raises:
         CannotDecode: its kind is not supported, or it is damaged in a way that already shows.
     """
+    with as_promised("a picture"):
+        return _facts(message)
+
+
+def _facts(message: Any) -> Facts:
     if hasattr(message, "encoding"):
         width, height = int(message.width), int(message.height)
         kind = check_sizes(len(message.data), message.encoding, width, height, int(message.step))
@@ -167,6 +172,7 @@ def unpacked(data: np.ndarray, shrink: int = 1) -> np.ndarray:
     """
     import cv2
 
+    size_of(data)  # what is unpacked is of a size that was looked at
     if data[:3].tobytes() == JPEG_MAGIC and b"\xff\xd9" not in data[-1024:].tobytes():
         raise CannotDecode("a JPEG picture is cut short")
     try:
@@ -188,38 +194,17 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
     return np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def size_of(data: np.ndarray) -> tuple[int, int, int]:
-    """Return width, height and bits per channel of a compressed picture, decoding it only if need be."""
-    head = data[: 1 << 16].tobytes()
-    if head.startswith(PNG_MAGIC) and len(head) >= 26:
-        width, height, bits = struct.unpack_from(">IIB", head, 16)
-    elif head.startswith(JPEG_MAGIC) and (size := _jpeg_size(data)):
-        width, height, bits = *size, 8
-    else:
-        pixels = unpacked(data)
-        height, width = pixels.shape[:2]
-        bits = pixels.itemsize * 8
-    if not 0 < width * height <= LARGEST_PIXELS:
-        raise CannotDecode(f"a compressed picture claims to be {width} x {height} pixels large")
-    return width, height, bits
+def size_of(data: np.ndarray) -> PictureSize:
+    """Return width, height and bits per channel of a compressed picture, without decoding it.
 
-
-def _jpeg_size(data: np.ndarray) -> tuple[int, int] | None:
-    """Return width and height from a JPEG's frame header; None where there is none.
-
-    Segments: FF, marker, uint16 length (big-endian, with itself). SOF markers are C0 to CF without
-    C4, C8 and CC; they hold uint8 precision, uint16 height, uint16 width.
+    Raises:
+        CannotDecode: it is of a kind that is not read, or too large to be true.
     """
-    at, raw = 2, data.data
-    while at + 9 <= len(raw):
-        if raw[at] != 0xFF:
-            return None
-        marker = raw[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", raw, at + 5)
-            return width, height
-        at += 2 + struct.unpack_from(">H", raw, at + 2)[0]
-    return None
+    size = declared_size(data.data)
+    if size is None:
+        raise CannotDecode(
+            "a compressed picture is damaged, or of another kind than JPEG, PNG, WebP, BMP and TIFF"
+        )
+    if not 0 < size.width * size.height <= LARGEST_PIXELS:
+        raise CannotDecode(f"a compressed picture claims to be {size.width} x {size.height} pixels large")
+    return size

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ingest.decoders.promised import as_promised
 from ingest.decoders.ros_mp3 import FrameHeader, Mp3Frames, certain_header
 from ingest.decoders.well_known import RAW_AUDIO, well_known
 from ingest.errors import CannotDecode, WrongUse
@@ -108,7 +109,16 @@ def format_of_info(info: Any) -> str:
 
 
 def format_of_raw_audio(message: Any) -> SoundFormat | None:
-    """Return what a `foxglove/RawAudio` message says that it holds; None where it is not known."""
+    """Return what a `foxglove/RawAudio` message says that it holds; None where it is not known.
+
+    Raises:
+        CannotDecode: it lacks what its type promises.
+    """
+    with as_promised("a sound"):
+        return _format_of_raw_audio(message)
+
+
+def _format_of_raw_audio(message: Any) -> SoundFormat | None:
     coding = {"pcm-s16": "s16le"}.get(str(message.format).strip().lower())
     rate, channels = int(message.sample_rate), int(message.number_of_channels)
     return SoundFormat(coding, rate, channels) if coding and rate > 0 and channels > 0 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ingest.decoders.promised import as_promised
 from ingest.decoders.well_known import LOG, well_known
 from ingest.recording import Cue, Packet
 
@@ -35,7 +36,9 @@ class RosText:
 
     def decode(self, packet: Packet) -> list[Cue]:
         """See `Decoder`."""
-        text = str(getattr(self._deserialize(packet.data), self._field))
+        message = self._deserialize(packet.data)
+        with as_promised("a text"):
+            text = str(getattr(message, self._field))
         cues = self._close(packet.time_ns)
         self._open = packet.time_ns, text
         return cues

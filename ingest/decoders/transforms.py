@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from ingest.decoders.promised import as_promised
 from ingest.decoders.records import TIME_FIELDS
 from ingest.decoders.row_batches import RowBatches
 from ingest.decoders.well_known import well_known
@@ -43,7 +44,16 @@ def is_transforms(type_name: str) -> bool:
 
 
 def transforms_in(message: Any) -> Iterator[Transform]:
-    """Yield the transforms of a message, whichever of the types it is of."""
+    """Yield the transforms of a message, whichever of the types it is of.
+
+    Raises:
+        CannotDecode: they lack what the type promises.
+    """
+    with as_promised("a transform"):
+        yield from list(_transforms(message))
+
+
+def _transforms(message: Any) -> Iterator[Transform]:
     for one in getattr(message, "transforms", None) or ([message] if hasattr(message, "rotation") else ()):
         if hasattr(one, "header"):
             parent, stamp, moved = one.header.frame_id, one.header.stamp, one.transform

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ingest.engine.watch import Limits, Watch
 
@@ -32,6 +33,11 @@ Progress = Callable[[dict[str, Any]], None]
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """One worker is one thread: results must not depend on how many cores a machine has."""
 
+UNFORESEEN = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, LookupError, MemoryError, NameError),
+    *(RuntimeError, StopIteration, TypeError, ValueError),
+)
+"""What a function raises that met what it was not written for; errors of ours are none of these."""
 WATCH_SECONDS = 0.5
 """How often the workers are looked at when none of them says anything."""
 
@@ -58,11 +64,18 @@ class Outcome:
     """The function's result; else `error` (what is wrong, in words), and `traceback` if it raised."""
     peak_rss_bytes: int = 0
     """The worker's largest resident memory so far."""
+    seconds: float = 0.0
+    """How long the job took, by the clock."""
 
     @property
     def ended_its_worker(self) -> bool:
         """Whether the job took its process with it."""
         return self.kind in ("died", "hung", "grew")
+
+    @property
+    def is_unforeseen(self) -> bool:
+        """Whether the job raised what no function raises on purpose, such as a `TypeError`."""
+        return self.kind == "failed" and bool(self.result.get("unforeseen"))
 
 
 class Engine:
@@ -93,7 +106,7 @@ class Engine:
         """How many jobs run beside each other."""
         return max(1, self._count)
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -106,6 +119,10 @@ class Engine:
         for worker in self._workers:
             worker.end()
         self._workers = []
+
+    def process_ids(self) -> list[int]:
+        """Return the ids of the processes that there are now; may be asked from any thread."""
+        return [worker.process.pid for worker in list(self._workers) if worker.process.returncode is None]
 
     def alone(self) -> Engine:
         """Return an engine with these limits that does one job at a time, each in a process of its own."""
@@ -167,9 +184,9 @@ class Engine:
 
     def _here(self, job: Job) -> Outcome:
         """Run a job in this process; what goes in and comes out is copied, as if it crossed the border."""
-        argument = json.loads(_pack(job.argument))
+        argument, begun = json.loads(_pack(job.argument)), time.monotonic()
         kind, result = _tried(Job(job.function, argument), self._on_progress)
-        return Outcome(job, kind, result, peak_rss_bytes())
+        return Outcome(job, kind, result, peak_rss_bytes(), time.monotonic() - begun)
 
 
 class _Ticket:
@@ -177,6 +194,7 @@ class _Ticket:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.begun = time.monotonic()
         self.outcome: Outcome | None = None
 
 
@@ -237,8 +255,9 @@ class _Worker:
             return None
         self._watch.heard()
         if message["kind"] != "progress":
+            seconds = time.monotonic() - self.ticket.begun
             self.ticket.outcome = Outcome(
-                self.ticket.job, message["kind"], message["result"], message["peak_rss_bytes"]
+                self.ticket.job, message["kind"], message["result"], message["peak_rss_bytes"], seconds
             )
             self.ticket = None
         return message
@@ -258,7 +277,9 @@ class _Worker:
 
     def _ended(self, kind: Literal["died", "hung", "grew"], words: str) -> None:
         assert self.ticket is not None
-        self.ticket.outcome = Outcome(self.ticket.job, kind, {"error": words, "type": kind})
+        seconds = time.monotonic() - self.ticket.begun
+        result = {"error": words, "type": kind}
+        self.ticket.outcome = Outcome(self.ticket.job, kind, result, seconds=seconds)
         self.ticket, self.has_ended = None, True
 
     def _how_it_died(self) -> str:
@@ -298,7 +319,7 @@ def _tried(job: Job, progress: Progress) -> tuple[Literal["done", "failed"], dic
     try:
         result: dict[str, Any] = json.loads(_pack(call(job, progress)))
     except Exception as error:
-        return "failed", _told(error)
+        return "failed", told(error)
     return "done", result
 
 
@@ -309,14 +330,18 @@ def call(job: Job, progress: Progress) -> dict[str, Any]:
     return result
 
 
-def _told(error: Exception) -> dict[str, Any]:
-    told = {
+def told(error: Exception) -> dict[str, Any]:
+    """Return an error as a result: its words, its type, and where it was raised."""
+    facts = {
         "error": str(error) or type(error).__name__,
         "type": type(error).__name__,
         "traceback": traceback.format_exc(),
     }
     # a path can hold bytes that are no text
-    return {key: text.encode("utf-8", "backslashreplace").decode() for key, text in told.items()}
+    plain: dict[str, Any] = {
+        k: text.encode("utf-8", "backslashreplace").decode() for k, text in facts.items()
+    }
+    return plain | {"unforeseen": isinstance(error, UNFORESEEN)}
 
 
 def _pack(message: dict[str, Any]) -> bytes:

@@ -39,7 +39,7 @@ class Watch:
 
     def __init__(self, pid: int, limits: Limits) -> None:
         self._folder, self._limits = Path("/proc") / str(pid), limits
-        self._moved = -1
+        self._moved, self._starved_seconds = -1, 0.0
         self.heard()
 
     def heard(self) -> None:
@@ -52,7 +52,9 @@ class Watch:
         if most and used > most:
             return "grew", f"it took more than the {most / GIB:.2f} GiB of memory that it may use"
         before, self._looked = self._looked, time.monotonic()
-        self._still_seconds += min(self._looked - before, LONGEST_LOOK_SECONDS)
+        starved_before, self._starved_seconds = self._starved_seconds, _starved_seconds(self._folder)
+        step = min(self._looked - before, LONGEST_LOOK_SECONDS)
+        self._still_seconds += max(0.0, step - (self._starved_seconds - starved_before))
         moved = _bytes_moved(self._folder)
         if moved != self._moved:
             self._moved = moved
@@ -72,6 +74,11 @@ def default_memory_bytes(workers: int) -> int:
     return max(GIB, total * 4 // 5 // max(1, workers)) if total else 0
 
 
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process; 0 where it is not there, or the system does not tell."""
+    return 1024 * sum(_numbers(Path("/proc") / str(pid) / "status", "VmRSS"))
+
+
 def _machine_memory() -> int:
     """Return the bytes that this machine has, or that its container may use."""
     amounts = []
@@ -89,6 +96,12 @@ def _own_memory(folder: Path) -> int:
 def _bytes_moved(folder: Path) -> int:
     # what mapped files make the disk read, such as a library's first use, is in read_bytes alone
     return sum(_numbers(folder / "io", "rchar", "wchar", "read_bytes"))
+
+
+def _starved_seconds(folder: Path) -> float:
+    """Return how long the process has waited for a processor that others had."""
+    waited_ns = _text(folder / "schedstat").split()[1:2]
+    return int(waited_ns[0]) / 1e9 if waited_ns else 0.0
 
 
 def _numbers(path: Path, *names: str) -> list[int]:

@@ -11,9 +11,11 @@ import av
 import av.error
 
 from ingest.decoders.av_errors import words_of
+from ingest.decoders.av_limits import OPTIONS
 from ingest.errors import CannotOpen
 from ingest.recording import Incident
 from ingest.sources.open_failure import why_it_does_not_open
+from ingest.sources.ranges import RangeReader
 
 _ELSEWHERE = {
     *("concat", "dash", "ffmetadata", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"),
@@ -46,6 +48,8 @@ _HEADERLESS = {
 }
 """Demuxers that take any bytes by the file's ending: rate and size would be guesses."""
 
+RANGE_BYTES = 1 << 16
+"""How much FFmpeg asks for at once of a file that is read by ranges."""
 MOST_ERRORS = 1000
 """A container in which so many reads in a row fail is at its end."""
 
@@ -68,12 +72,21 @@ def open_container(path: Path) -> av.container.InputContainer:
         CannotOpen: with the cause in words.
         OSError: the file can't be read at all.
     """
-    with path.open("rb"):
+    with path.open("rb") as file:
         pass  # a missing file or permission is told by Python, in its own words
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(allowed_formats()))}
+    formats = ",".join(sorted(allowed_formats()))
     try:
+        if isinstance(file, RangeReader):
+            options = {"protocol_whitelist": "none", "format_whitelist": formats}
+            return av.open(
+                path.open("rb"), "r", metadata_errors="replace", container_options=options,
+                buffer_size=RANGE_BYTES,
+            )  # fmt: skip
+        options = {"protocol_whitelist": "file", "format_whitelist": formats}
         # with the protocol said, a colon in a file's name is a colon
-        return av.open(f"file:{path}", metadata_errors="replace", container_options=options)
+        return av.open(
+            f"file:{path}", metadata_errors="replace", container_options=options, options=dict(OPTIONS)
+        )
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise_if_unreadable(path, error)
         raise CannotOpen(why_it_does_not_open(path, words_of(error))) from error
@@ -103,7 +116,8 @@ def packets_of(
         except IndexError:  # all packets were taken: PyAV stumbles over a stream that appeared on the way
             return
         except (av.error.FFmpegError, OSError) as error:
-            raise_if_unreadable(Path(container.name.removeprefix("file:")), error)
+            if container.name.startswith("file:"):  # others raise their own errors
+                raise_if_unreadable(Path(container.name.removeprefix("file:")), error)
             if not failed:
                 damage.begin(words_of(error))
             failed += 1

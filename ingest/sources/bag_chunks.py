@@ -109,13 +109,25 @@ class ChunkedFile:
         self._unpacked[chunk.offset] = unpacked
         while len(self._unpacked) > CHUNKS_KEPT:
             self._unpacked.popitem(last=False)
-        located = self._locate(unpacked.data)
+        located = self._within_span(chunk, self._locate(unpacked.data), report)
         if damage := unpacked.damage or located.damage:
             # what is lost lies behind the last message that can be read
             last_ns = int(located.log_ns.max()) if len(located.log_ns) else chunk.start_ns
             cause = f"{damage}: {self._loss(chunk, unpacked, located)}"
             report(Incident("failure", cause, start_ns=last_ns, stop_ns=max(chunk.stop_ns, last_ns + 1)))
         return unpacked.data, located
+
+    def _within_span(self, chunk: Chunk, located: Located, report: Report) -> Located:
+        """Return the messages that lie in the time which the index says of their chunk: others would be met
+        at the wrong moment, or never.
+        """
+        outside = (located.log_ns < chunk.start_ns) | (located.log_ns >= chunk.stop_ns)
+        if not outside.any():
+            return located
+        cause = f"{int(outside.sum())} messages lie outside the time that the index says of their chunk"
+        report(Incident("failure", cause, "", chunk.start_ns, chunk.stop_ns))
+        numbers, log_ns, begins, ends = (values[~outside] for values in located[:4])
+        return Located(numbers, log_ns, begins, ends, located.damage)
 
     def _loss(self, chunk: Chunk, unpacked: Unpacked, located: Located) -> str:
         """Return how many messages of a damaged chunk are lost, in words."""

@@ -11,6 +11,7 @@ from ingest.errors import CannotOpen
 from ingest.sources import mcap, rosbag1, rosbag2
 from ingest.sources.bag_storage import Storage
 from ingest.sources.packed_bag import is_packed, open_packed
+from ingest.sources.ranges import at_hand
 
 METADATA = "metadata.yaml"
 ENDINGS = (".bag", ".mcap", ".db3")
@@ -62,9 +63,9 @@ def open_storage(path: Path) -> Storage:
     if head.startswith(mcap.MAGIC):
         return mcap.Mcap(path)
     if head.startswith(rosbag2.MAGIC):
-        return rosbag2.Rosbag2Sqlite(path)
+        return rosbag2.Rosbag2Sqlite(at_hand(path))
     if is_packed(head):
-        return open_packed(path, _open_plain)
+        return open_packed(at_hand(path), _open_plain)
     raise CannotOpen(_refusal(head))
 
 

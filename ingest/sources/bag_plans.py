@@ -34,6 +34,7 @@ from ingest.sources.bag_storage import Channel, ManyMessages, Message
 from ingest.sources.bag_topics import Topic
 from ingest.sources.bag_types import AnyType, MessageType
 from ingest.sources.record_types import RecordType
+from ingest.timing import LONGEST_STILL_NS
 
 NS = 1_000_000_000
 
@@ -116,12 +117,12 @@ class TopicPlan:
             "topic": channel.topic,
             "codec": channel.type_name,
             "start_ns": stamps.first_ns,
-            "stop_ns": stamps.last_ns + max(1, period_ns),
+            "stop_ns": stamps.last_ns + max(1, min(period_ns, LONGEST_STILL_NS)),
             "item_count": stamps.count,
             "byte_count": self.byte_count,
             "period_ns": period_ns,
             "max_age_ns": 0 if held else limit_ns,
-            "gaps": stamps.gaps(limit_ns),
+            "gaps": stamps.gaps(min(limit_ns, LONGEST_STILL_NS)),
             "clock": clock,
             "details": {"definition": channel.definition.identity, "types": self.type.origin},
         }

@@ -21,6 +21,8 @@ from ingest.recording import Incident, Report
 
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
 """Before and after every stamp."""
+LATEST_NS = 2**62
+"""Stamps farther from 1970 than this (146 years) are damaged; sums of nearer ones fit int64."""
 
 DefinitionFormat = Literal["", "msg", "idl", "protobuf", "jsonschema", "other"]
 

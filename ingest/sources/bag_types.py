@@ -23,6 +23,8 @@ DISTROS = ("humble", "jazzy", "iron", "foxy", "galactic", "kilted", "lyrical", "
 """ROS 2 distributions whose types are tried, in order of how common their bags are."""
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+LARGEST_MESSAGE_BYTES = 2**28
+"""A compressed message that unpacks to more is taken for damage."""
 
 AUDIO = {
     "audio_common_msgs/msg/AudioData": "uint8[] data",
@@ -33,6 +35,7 @@ AUDIO = {
 }
 """Types that no distribution ships and that Fifth knows. Source: `audio_common_msgs`, ROS 1 and 2."""
 
+LONGEST_PROFILES = 1 << 16
 _TRANSIENT_LOCAL = re.compile(r"\bdurability['\"]?\s*:\s*['\"]?(1|transient_local)\b")
 
 
@@ -51,7 +54,7 @@ def is_latched(profiles: Any) -> bool:
 
     `durability: 1` and `transient_local` are the two ways in which recorders write it.
     """
-    return bool(_TRANSIENT_LOCAL.search(str(profiles or "").lower()))
+    return bool(_TRANSIENT_LOCAL.search(str(profiles or "")[:LONGEST_PROFILES].lower()))
 
 
 class MessageType:
@@ -108,10 +111,16 @@ def plain_cdr(data: bytes | memoryview) -> bytes | memoryview:
     if len(data) > 3 and data[0] == ZSTD_MAGIC[0] and bytes(data[:4]) == ZSTD_MAGIC:
         from backports import zstd
 
+        unpacker = zstd.ZstdDecompressor()
         try:
-            return zstd.decompress(bytes(data))
+            whole = unpacker.decompress(bytes(data), LARGEST_MESSAGE_BYTES)
         except zstd.ZstdError as error:
             raise CannotDecode(f"a compressed message is damaged ({error})") from error
+        if not unpacker.eof:
+            large = len(whole) == LARGEST_MESSAGE_BYTES
+            words = f"has more than {LARGEST_MESSAGE_BYTES} bytes" if large else "is cut short"
+            raise CannotDecode(f"a compressed message is damaged (it {words})")
+        return whole
     return data
 
 

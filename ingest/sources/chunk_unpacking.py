@@ -6,8 +6,13 @@ import bz2
 from collections.abc import Callable
 from typing import NamedTuple
 
-LARGEST_CHUNK_BYTES = 2**31
-"""A chunk that claims to be larger when unpacked is taken for damage, not for data."""
+LARGEST_CLAIM_BYTES = 2**31
+"""A chunk that claims to be larger is damaged, compressed or not."""
+LARGEST_CHUNK_BYTES = 2**28
+"""A compressed chunk that claims to be larger when unpacked is taken for damage, not for data. Recorders cut
+chunks at a few mebibytes, or behind a message that is larger."""
+LARGE_CHUNK_BYTES, LARGEST_RATIO = 2**26, 256
+"""The same holds for one that is larger than this and so many times as large as it is packed."""
 
 
 class Unpacked(NamedTuple):
@@ -31,7 +36,7 @@ def unpack(packed: bytes | memoryview, compression: str, size_bytes: int) -> Unp
         compression: `none` or empty, `bz2`, `lz4` (frame format), `zstd`.
         size_bytes: how many bytes the chunk should have when unpacked.
     """
-    if size_bytes > LARGEST_CHUNK_BYTES:
+    if size_bytes > LARGEST_CLAIM_BYTES:
         return Unpacked(b"", f"a chunk claims to be {size_bytes} bytes large")
     if compression in ("", "none"):
         missing = size_bytes - len(packed)
@@ -40,6 +45,9 @@ def unpack(packed: bytes | memoryview, compression: str, size_bytes: int) -> Unp
     step = _decompressor(compression)
     if step is None:
         return Unpacked(b"", f"chunk compression {compression!r} is not supported")
+    believable = max(LARGE_CHUNK_BYTES, LARGEST_RATIO * len(packed))
+    if size_bytes > min(LARGEST_CHUNK_BYTES, believable):
+        return Unpacked(b"", f"a chunk claims to be {size_bytes} bytes large")
     try:
         whole = step(packed, size_bytes)
         if len(whole) == size_bytes:

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from ingest.decoders.promised import MISFITS, as_promised
 from ingest.decoders.row_batches import RowBatches
 from ingest.errors import CannotDecode, CannotOpen
 from ingest.names import track_names
@@ -43,10 +44,12 @@ from ingest.sources.lerobot_meta import (
     parquet,
     read_lerobot,
 )
-from ingest.timing import NS, seconds_to_ns
+from ingest.timing import FARTHEST_NS, LONGEST_STILL_NS, NS, gaps_longer_than, seconds_to_ns
 
 TOLERANCE_NS = 100_000
 """LeRobot's own tolerance between a stamp and k / fps: 1e-4 s."""
+MOST_FRAMES = 2**31
+"""Rows of an episode."""
 FLOATS = ("float16", "float32", "float64")
 NUMBERS = (*FLOATS, "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 
@@ -68,25 +71,20 @@ class LeRobotEpisode:
             raise CannotOpen("no LeRobot dataset: there is no meta/info.json above the file")
         self._meta = read_lerobot(root)
         self._episode = self._meta.episode(index)
-        self._rows = _rows_of(self._episode.data, index)
+        try:
+            self._rows = _rows_of(self._episode.data, index)
+            self._times_ns = _times_of(self._rows, self._meta.fps)
+            """When each row is: int64 [N]."""
+            names = [name for name in self._meta.features if name not in OWN_COLUMNS]
+            self._names = dict(zip(names, track_names(names), strict=True))
+        except (*MISFITS, NotImplementedError) as error:
+            raise CannotOpen(f"its rows can't be read ({_words(error, self._episode.data)})") from error
         self._cameras: dict[str, Source] = {}
-        names = [name for name in self._meta.features if name not in OWN_COLUMNS]
-        self._names = dict(zip(names, track_names(names), strict=True))
-
-    @cached_property
-    def _times_ns(self) -> np.ndarray:
-        """When each row is: int64 [N]."""
-        fps = self._meta.fps
-        frames = np.asarray(self._rows["frame_index"], np.int64)
-        steady = frames * (NS * fps.denominator) // fps.numerator
-        stamps = np.rint(np.asarray(self._rows["timestamp"], np.float64).reshape(-1) * NS).astype(np.int64)
-        near = len(stamps) == 0 or np.abs(stamps - steady).max() <= TOLERANCE_NS
-        return np.asarray(steady if near else stamps)
 
     def probe(self) -> Recording:
         """See `Source`."""
         incidents: list[Incident] = []
-        tracks = [track for name in self._names for track in self._probed(name, incidents)]
+        tracks = [track for name in self._names for track in self._whatever(name, incidents)]
         tracks += self._task_track()
         count = len(self._times_ns)
         if count != self._episode.length:
@@ -108,6 +106,15 @@ class LeRobotEpisode:
     @property
     def _period_ns(self) -> int:
         return seconds_to_ns(1 / self._meta.fps)
+
+    def _whatever(self, name: str, incidents: list[Incident]) -> list[Track]:
+        """Return a feature's tracks; none, and why, where it is not what it must be."""
+        try:
+            return list(self._probed(name, incidents))
+        except MISFITS as error:
+            cause = f"feature {name} lacks or mistypes something ({_words(error, self._episode.data)})"
+            incidents.append(Incident("failure", cause, self._names[name]))
+            return []
 
     def _probed(self, name: str, incidents: list[Incident]) -> Iterator[Track]:
         feature = self._meta.features[name]
@@ -137,6 +144,7 @@ class LeRobotEpisode:
             "item_count": len(times),
             "period_ns": int(np.median(np.diff(times))) if len(times) > 1 else 0,
             "declared_rate": str(self._meta.fps),
+            "gaps": tuple(gaps_longer_than(times, LONGEST_STILL_NS)),
         }
 
     def _signal_track(self, name: str, feature: Any) -> Track:
@@ -322,9 +330,8 @@ def _rows_of(path: Path, index: int) -> dict[str, Any]:
         table = parquet().read_table(path, filters=[("episode_index", "==", index)])
     except FileNotFoundError as error:
         raise CannotOpen(f"the file with its rows is missing: {path.name}") from error
-    except (OSError, ValueError, KeyError) as error:
-        words = " ".join(str(error).replace(str(path), path.name).split())[:200]
-        raise CannotOpen(f"its rows can't be read ({words})") from error
+    except (OSError, NotImplementedError, *MISFITS) as error:
+        raise CannotOpen(f"its rows can't be read ({_words(error, path)})") from error
     order = np.argsort(np.asarray(table["frame_index"]), kind="stable")
     columns: dict[str, Any] = {}
     for name in table.column_names:
@@ -343,6 +350,28 @@ def _rows_of(path: Path, index: int) -> dict[str, Any]:
     return columns
 
 
+def _times_of(rows: Mapping[str, Any], fps: Fraction) -> np.ndarray:
+    """Return when each row is: int64 [N]."""
+    frames = np.asarray(rows["frame_index"], np.int64)
+    seconds = np.asarray(rows["timestamp"], np.float64).reshape(-1)
+    if len(frames) and not (frames.min() >= 0 and frames.max() <= MOST_FRAMES):
+        raise ValueError("frame_index is none")
+    if not (np.abs(seconds) < FARTHEST_NS / NS).all():  # NaN is not, either
+        raise ValueError("a timestamp is none")
+    # as whole numbers without end: a rate may have any terms
+    exact = [frame * NS * fps.denominator // fps.numerator for frame in frames.tolist()]
+    if max(exact, default=0) > FARTHEST_NS:
+        raise ValueError("frame_index is none")
+    steady = np.array(exact, np.int64)
+    stamps = np.rint(seconds * NS).astype(np.int64)
+    near = len(stamps) == 0 or np.abs(stamps - steady).max() <= TOLERANCE_NS
+    return np.asarray(steady if near else stamps)
+
+
+def _words(error: BaseException, path: Path) -> str:
+    return " ".join(str(error).replace(str(path), path.name).split())[:200] or type(error).__name__
+
+
 class _Stored:
     """Images of rows, taken out one by one."""
 
@@ -351,7 +380,10 @@ class _Stored:
         self._order = order
 
     def __getitem__(self, index: int) -> Any:
-        return self._column[int(self._order[index])].as_py()
+        try:
+            return self._column[int(self._order[index])].as_py()
+        except ValueError:  # a text in it is none
+            return None
 
 
 def _runs(times: Sequence[int], texts: Sequence[str], stop_ns: int) -> Iterator[tuple[int, int, str]]:
@@ -391,7 +423,8 @@ class _RowValues:
         self._batches = RowBatches()
 
     def decode(self, packet: Packet) -> list[Rows]:
-        row = np.asarray(packet.data, np.float64).reshape(-1)
+        with as_promised("a row"):
+            row = np.asarray(packet.data, np.float64).reshape(-1)
         if len(row) != self._width:
             raise CannotDecode(f"a row has {len(row)} values where its feature has {self._width}")
         return self._batches.add(packet.time_ns, row)

@@ -11,15 +11,21 @@ Source: github.com/huggingface/lerobot, "lerobot/datasets/utils.py" and "lerobot
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
+from ingest.decoders.promised import MISFITS
+from ingest.decoders.ros_columns import MOST_COLUMNS
 from ingest.errors import CannotOpen
+from ingest.timing import fraction_of
 
+MOST_FPS = 1_000_000
 INFO = Path("meta") / "info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 MISSING_PACKAGE = "a LeRobot dataset: reading it needs pyarrow (pip install pyarrow)"
@@ -81,7 +87,7 @@ def lerobot_version(folder: Path) -> str:
     """Return what `meta/info.json` says that a folder is; empty where it is no LeRobot dataset."""
     try:
         info = json.loads((folder / INFO).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     return str(info.get("codebase_version", "")) if isinstance(info, dict) else ""
 
@@ -107,9 +113,9 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
         version = str(info["codebase_version"])
         if version not in VERSIONS:
             raise CannotOpen(f"a LeRobot dataset of version {version}: read are {', '.join(VERSIONS)}")
-        fps = Fraction(str(info["fps"]))
-        if fps <= 0:
-            raise CannotOpen(f"meta/info.json says {info['fps']} frames per second")
+        fps = fraction_of(str(info["fps"]))
+        if not (Fraction(1, 3600) <= fps <= MOST_FPS and fps.denominator <= MOST_FPS):
+            raise CannotOpen(f"meta/info.json says {info['fps']!r:.40} frames per second")
         reader = _Version3(root, info) if version == "v3.0" else _Version2(root, info)
         return LeRobotMeta(
             root=root,
@@ -120,10 +126,17 @@ def _read(root: Path, _changed_ns: int) -> LeRobotMeta:
             episodes=tuple(sorted(reader.episodes(), key=lambda episode: episode.index)),
             tasks=reader.tasks(),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
+    except _MISFITS as error:
         words = f"{type(error).__name__}: {error}" if not isinstance(error, OSError) else "a file is missing"
         words = words.replace(str(root), "").strip()
         raise CannotOpen(f"the LeRobot dataset's meta folder can't be read ({words})") from error
+
+
+_DIGITS = re.compile(r"(0?\d{1,2}d?)?")
+
+
+_MISFITS = (*MISFITS, OSError, NotImplementedError)
+"""The last is what pyarrow raises for a type that it does not read."""
 
 
 class _Version2:
@@ -203,7 +216,10 @@ def video_keys(features: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _place(root: Path, template: str, names: Mapping[str, Any]) -> Path:
-    """Fill a template in; it must stay below the root."""
+    """Fill a template in; it must stay below the root, and ask for nothing but numbers of a few digits."""
+    for _, name, form, conversion in Formatter().parse(str(template)):
+        if name is not None and (name not in names or conversion or not _DIGITS.fullmatch(form or "")):
+            raise CannotOpen(f"meta/info.json has a path with a field that is not read: {template!r:.200}")
     relative = Path(str(template).format(**names))
     if relative.is_absolute() or ".." in relative.parts:
         raise CannotOpen(f"meta/info.json has a path that leaves the dataset: {template!r}")
@@ -235,6 +251,10 @@ def flat_names(feature: Mapping[str, Any], name: str) -> list[str]:
     count = 1
     for edge in feature["shape"]:
         count *= int(edge)
+    if not 0 <= count <= MOST_COLUMNS:
+        raise CannotOpen(
+            f"feature {name} has {count} values: more than the {MOST_COLUMNS} that can be columns"
+        )
 
     def flat(value: Any) -> Iterator[str]:
         if isinstance(value, Mapping):

@@ -41,7 +41,7 @@ from ingest.sources.bag_chunks import (
     LooseMessages,
     mask_of,
 )
-from ingest.sources.bag_storage import Channel, Definition, DefinitionFormat
+from ingest.sources.bag_storage import LATEST_NS, Channel, Definition, DefinitionFormat
 from ingest.sources.bag_types import is_latched, normal_type_name
 from ingest.sources.chunk_unpacking import Unpacked, unpack
 from ingest.sources.lost_messages import lost_words
@@ -52,9 +52,6 @@ HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 1, 2, 3, 4, 5, 6
 MESSAGE_INDEX, CHUNK_INDEX, STATISTICS, DATA_END = 7, 8, 0x0B, 0x0F
 
 FOOTER_BYTES = 9 + 20
-LATEST_NS = 2**63 - 2
-"""Stamps are uint64 in the file; later ones (the year 2262) are taken for this one."""
-
 UINT16, UINT32, UINT64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 RECORD = struct.Struct("<BQ")
 MESSAGE_HEADER = struct.Struct("<HIQQ")
@@ -213,7 +210,10 @@ class Mcap(ChunkedFile):
             elif op in (SCHEMA, CHANNEL) and not cut:
                 self._file.seek(offset)
                 content = self._file.read(record.end - offset)
-                self._note(Record(op, 0, RECORD.size, len(content)), content)
+                try:
+                    self._note(Record(op, 0, RECORD.size, len(content)), content)
+                except Damaged as damage:
+                    self._lost(f"{damage} (byte {offset}): {lost_words(0, None)}")
             if op not in (MESSAGE, SCHEMA, CHANNEL) or cut:
                 loose.flush()
             if cut:
@@ -237,7 +237,7 @@ class Mcap(ChunkedFile):
         """Add a chunk to the table; return whether it holds messages that can be read."""
         chunk = Chunk(record.offset, record.end - record.offset, 0, 0, -1)
         unpacked = self._read(chunk)
-        data = bytes(unpacked.data)
+        data = unpacked.data
         times, mask = [], 0
         try:
             for inner in records_in(data):
@@ -256,20 +256,20 @@ class Mcap(ChunkedFile):
             self._lost(f"{unpacked.damage}: {self._loss(chunk, unpacked, located)}")
         return bool(times)
 
-    def _found(self, data: bytes, content: int) -> tuple[int | None, int]:
+    def _found(self, data: bytes | memoryview, content: int) -> tuple[int | None, int]:
         """Return channel (None: not defined) and log stamp of a message."""
         channel, _, log_ns, _ = MESSAGE_HEADER.unpack_from(data, content)
         self._unknown_count += channel not in self._numbers
         return self._numbers.get(channel), min(log_ns, LATEST_NS)
 
-    def _note(self, record: Record, data: bytes) -> None:
+    def _note(self, record: Record, data: bytes | memoryview) -> None:
         """Take in a schema or a channel."""
         if record.op == SCHEMA:
-            fields = _Fields(data[record.content : record.end])
+            fields = _Fields(bytes(data[record.content : record.end]))
             number = fields.uint16()
             self._schemas[number] = Schema(fields.text(), fields.text(), fields.block())
         elif record.op == CHANNEL:
-            fields = _Fields(data[record.content : record.end])
+            fields = _Fields(bytes(data[record.content : record.end]))
             number, schema_number = fields.uint16(), fields.uint16()
             if number not in self._numbers:
                 topic, encoding, metadata = fields.text(), fields.text(), fields.pairs()
@@ -390,7 +390,7 @@ class _Fields:
         return self._data[begin : self._at]
 
 
-def records_in(data: bytes) -> Iterator[Record]:
+def records_in(data: bytes | memoryview) -> Iterator[Record]:
     """Yield the records of a summary or of an unpacked chunk.
 
     Raises:

@@ -12,6 +12,7 @@ import lzma
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -92,7 +93,8 @@ class _Unpacked:
         self.damage = damage
 
     def __del__(self) -> None:
-        self.file.close()
+        with suppress(OSError):  # a disk that was full is still full
+            self.file.close()
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ from ingest.decoders.backends import BY_PLACE, reader_class
 from ingest.errors import CannotDecode
 from ingest.recording import Packet, Track
 from ingest.sources.picture_index import PictureIndex, read_index
+from ingest.sources.ranges import at_hand
 
 
 def is_placed(track: Track) -> bool:
@@ -72,7 +73,7 @@ class PlacedPictures:
     def _checked(self, places: list[int]) -> Iterator[AvPicture | CannotDecode]:
         index, converter = self.index, Converter()
         first_seconds = float(index.stamps[0] * index.time_base) if len(index) else 0.0
-        reader = reader_class(self._name)(self._path, self._track.details["stream"], first_seconds)
+        reader = reader_class(self._name)(at_hand(self._path), self._track.details["stream"], first_seconds)
         times_ns = index.times_ns
         for place, placed in zip(places, reader.read(places), strict=False):
             if index.place_at(placed.seconds) == place:

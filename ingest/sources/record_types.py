@@ -17,10 +17,10 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from ingest.decoders.records import TIME_FIELDS, Flat, flatten
+from ingest.decoders.records import DEEPEST, TIME_FIELDS, Flat, flatten
 from ingest.decoders.well_known import well_known
 from ingest.errors import CannotDecode, CannotOpen
-from ingest.sources.bag_storage import Channel, Definition
+from ingest.sources.bag_storage import LATEST_NS, Channel, Definition
 
 NS = 1_000_000_000
 RECORD_ENCODINGS = ("protobuf", "json")
@@ -89,7 +89,8 @@ def _time_ns(stamp: Any) -> int | None:
     for names in TIME_FIELDS:
         seconds, rest = (getattr(stamp, name, None) for name in names)
         if isinstance(seconds, int) and isinstance(rest, int):
-            return seconds * NS + rest
+            time_ns = seconds * NS + rest
+            return time_ns if abs(time_ns) <= LATEST_NS else None
     return None
 
 
@@ -133,10 +134,13 @@ class JsonCodec:
         return plain
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return nested objects as mappings, as deep as `flatten` looks into them."""
+    if depth > DEEPEST + 1:
+        return value
     if isinstance(value, SimpleNamespace):
-        return {name: _plain(inner) for name, inner in vars(value).items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+        return {name: _plain(inner, depth + 1) for name, inner in vars(value).items()}
+    return [_plain(inner, depth + 1) for inner in value] if isinstance(value, list) else value
 
 
 class ProtobufCodec:

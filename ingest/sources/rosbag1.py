@@ -207,11 +207,11 @@ class Rosbag1(ChunkedFile):
     def _walk_chunk(self, record: Record, channels: dict[int, Channel]) -> bool:
         """Add a chunk to the table; return whether it holds messages that can be read."""
         unpacked = self._unpack(record)
-        data = bytes(unpacked.data)
+        data = unpacked.data
         times, mask = [], 0
         try:
             for inner in records_in(data):
-                found = self._note(inner, data[inner.data_offset : inner.end], channels)
+                found = self._note(inner, bytes(data[inner.data_offset : inner.end]), channels)
                 if found is not None:
                     channel, log_ns = found
                     times.append(log_ns)

@@ -14,6 +14,7 @@ each time it opens a file.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
@@ -28,6 +29,7 @@ from ingest.decoders.bulk import FEWEST, Bulk
 from ingest.errors import CannotOpen
 from ingest.recording import Incident, Report
 from ingest.sources.bag_storage import (
+    LATEST_NS,
     MAX_NS,
     MIN_NS,
     AnyMessage,
@@ -64,6 +66,10 @@ class Rosbag2Sqlite:
         uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
         self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
         self._database.text_factory = lambda value: value.decode("utf-8", "replace")
+        # no value is longer than the file, unless a statement in it makes one up
+        self._database.setlimit(
+            sqlite3.SQLITE_LIMIT_LENGTH, max(1 << 20, min(path.stat().st_size, 2**31 - 1))
+        )
         self.channels: list[Channel] = []
         self.start_ns = self.stop_ns = 0
         self.incidents: list[Incident] = []
@@ -86,7 +92,12 @@ class Rosbag2Sqlite:
         if size_bytes > actual_bytes:
             # SQLite refuses a file with fewer pages than its header counts, except to those who repair
             self._database.execute("PRAGMA writable_schema = ON")
-        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        # views and virtual tables have no page of their own: reading those would run what the file says
+        query = (
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND sql LIKE 'CREATE T%'"
+        )
+        tables = {name for (name,) in self._rows(query)}
+        tables = {name for name in tables if not self._is_computed(name)}
         if not {"topics", "messages"} <= tables:
             raise CannotOpen("the SQLite file has no tables 'topics' and 'messages': it is no ROS 2 bag")
         definitions = self._definitions() if "message_definitions" in tables else {}
@@ -123,9 +134,13 @@ class Rosbag2Sqlite:
             except DATABASE_ERRORS as error:
                 self._salvage(str(error))
 
-    def _rows(self, query: str, arguments: Collection[int] = ()) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, arguments: Collection[int | str] = ()) -> list[tuple[Any, ...]]:
         with closing(self._database.execute(query, tuple(arguments))) as cursor:
             return cursor.fetchall()
+
+    def _is_computed(self, table: str) -> bool:
+        """Tell whether a table has columns that an expression gives."""
+        return any(hidden for (hidden,) in self._rows("SELECT hidden FROM pragma_table_xinfo(?)", [table]))
 
     def _definitions(self) -> dict[str, Definition]:
         rows = self._rows(
@@ -145,13 +160,22 @@ class Rosbag2Sqlite:
     def _measure(self) -> None:
         """Find out the time span, and whether there is an index to read by."""
         indexes = [row[1] for row in self._rows("PRAGMA index_list(messages)")]
-        firsts = [self._rows(f'PRAGMA index_info("{name}")')[0][2] for name in indexes]
-        self._has_index = "timestamp" in firsts
+        firsts = [self._rows("SELECT name FROM pragma_index_info(?) LIMIT 1", [name]) for name in indexes]
+        self._has_index = [("timestamp",)] in firsts
         ((first,),) = self._rows("SELECT MIN(timestamp) FROM messages")
         ((last,),) = self._rows("SELECT MAX(timestamp) FROM messages")
         if not all(isinstance(stamp, int | None) for stamp in (first, last)):
             raise sqlite3.DatabaseError("stamps that are no integers")
-        self.start_ns, self.stop_ns = (0, 0) if first is None else (first, min(last, MAX_NS - 1) + 1)
+        if first is None:
+            return
+        if max(last, -first) > LATEST_NS:
+            query = "SELECT COUNT(*) FROM messages WHERE timestamp NOT BETWEEN ? AND ?"
+            ((lost,),) = self._rows(query, [-LATEST_NS, LATEST_NS])
+            first, last = max(first, -LATEST_NS), min(last, LATEST_NS)
+            self.incidents.append(
+                Incident("failure", f"{lost} messages have stamps that are no time", "", first, last)
+            )
+        self.start_ns, self.stop_ns = first, last + 1
 
     def _salvage(self, cause: str, page_bytes: int = 0) -> None:
         """Gather the ids of all messages that can be read.
@@ -167,7 +191,9 @@ class Rosbag2Sqlite:
             )
             # row by row: those before the damage stay
             for row in rows:
-                found.append(row)  # noqa: PERF402
+                if found and not _is_after(row[1], found[-1][1]):
+                    raise sqlite3.DatabaseError("messages out of order")  # pages that contain each other
+                found.append(row)
             damage = ""
         except DATABASE_ERRORS as error:
             damage = str(error)
@@ -179,7 +205,7 @@ class Rosbag2Sqlite:
         found.sort()
         self._by_id = found
         self.start_ns = found[0][0] if found else 0
-        self.stop_ns = min(last_ns, MAX_NS - 1) + 1 if found else 0
+        self.stop_ns = last_ns + 1 if found else 0
 
     def _indexed_count(self) -> int | None:
         """Return how many messages the index of stamps counts; None where it can't be read either."""
@@ -198,7 +224,7 @@ class Rosbag2Sqlite:
             found: (log stamp, id, topic id), by id.
             page_bytes: 0 where the file ends with a whole page.
         """
-        sane = [all(isinstance(value, int) for value in row) for row in found]
+        sane = [all(isinstance(value, int) for value in row) and abs(row[0]) <= LATEST_NS for row in found]
         if not page_bytes:
             return [row for row, is_sane in zip(found, sane, strict=True) if is_sane]
         found = found[: sane.index(False) if False in sane else len(found)]
@@ -212,10 +238,12 @@ class Rosbag2Sqlite:
         self, wanted: Collection[int], start_ns: int, stop_ns: int, report: Report
     ) -> Iterator[Message]:
         """See `Storage`."""
-        after = (start_ns, MIN_NS)
+        after = (start_ns, MIN_NS - 1)
         if self._by_id is None:
             try:
                 for stamp, key, topic, data in self._select(wanted, start_ns, stop_ns):
+                    if not (_is_after(stamp, after[0]) or (stamp == after[0] and _is_after(key, after[1]))):
+                        raise sqlite3.DatabaseError("messages out of order")
                     after = (stamp, key)
                     yield Message(self._numbers[topic], stamp, data)
                 return
@@ -254,6 +282,7 @@ class Rosbag2Sqlite:
     ) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield (log stamp, id, topic id, data)."""
         topics = [topic for topic, number in self._numbers.items() if number in wanted]
+        start_ns, stop_ns = max(start_ns, -LATEST_NS), min(stop_ns, LATEST_NS + 1)
         where = f"timestamp >= ? AND timestamp < ? AND topic_id IN ({','.join('?' * len(topics))})"
         order = "timestamp DESC, id DESC" if backwards else "timestamp, id"
         # without an index SQLite sorts: keys then, not the messages themselves
@@ -324,6 +353,11 @@ class Rosbag2Sqlite:
         self._database.close()
 
 
+def _is_after(value: object, before: object) -> bool:
+    """Tell whether two values are whole numbers, and the second is the lesser."""
+    return isinstance(value, int) and isinstance(before, int) and value > before
+
+
 def _lot(messages: list[Message]) -> Iterator[AnyMessage]:
     """Yield messages of one channel, by log stamp: as one where they have one length."""
     size_bytes = len(messages[0].data)
@@ -360,6 +394,28 @@ def _size_of(path: Path) -> tuple[int, int]:
     return page_bytes, page_bytes * int.from_bytes(header[28:32], "big")
 
 
+DEEPEST = 32
+LARGEST_METADATA_BYTES = 4 << 20
+"""A description of thousands of files and topics is smaller; YAML takes its time."""
+
+
+def _is_nested_deeply(text: str) -> bool:
+    """Tell whether YAML holds lists in lists in lists …: the parser takes a second for each hundred."""
+    depth = 0
+    for mark in re.findall(r"[\[\]{}]|\n\s*(?:[-?] +){8}", text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, DEEPEST)
+        if depth > DEEPEST:
+            return True
+    return False
+
+
+def _plain(value: object) -> str:
+    """Return a text or a number as text. Lists are refused: written out, aliases of aliases have no end."""
+    if not isinstance(value, str | int):
+        raise TypeError(f"a text must stand here, not {type(value).__name__}")
+    return str(value)
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What `metadata.yaml` says that the storage files don't."""
@@ -381,17 +437,22 @@ def read_metadata(path: Path) -> Metadata:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    if path.stat().st_size > LARGEST_METADATA_BYTES:
+        raise CannotOpen(f"metadata.yaml has more than {LARGEST_METADATA_BYTES} bytes")
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        if _is_nested_deeply(text):
+            raise CannotOpen("metadata.yaml is nested more deeply than that of a bag")
+        content = YAML(typ="safe", pure=True).load(text)
         bag = content["rosbag2_bagfile_information"]
         topics = [entry["topic_metadata"] for entry in bag.get("topics_with_message_count") or ()]
         return Metadata(
-            files=tuple(PurePosixPath(str(name)).name for name in bag["relative_file_paths"]),
-            ros_distro=str(bag.get("ros_distro") or ""),
-            encodings=tuple(sorted({str(topic["serialization_format"]) for topic in topics})),
-            message_count=int(bag.get("message_count") or 0),
+            files=tuple(PurePosixPath(_plain(name)).name for name in bag["relative_file_paths"]),
+            ros_distro=_plain(bag.get("ros_distro") or ""),
+            encodings=tuple(sorted({_plain(topic["serialization_format"]) for topic in topics})),
+            message_count=int(_plain(bag.get("message_count") or 0)),
         )
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CannotOpen("metadata.yaml can't be read as YAML") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CannotOpen("metadata.yaml is not that of a ROS 2 bag") from error

@@ -10,19 +10,24 @@ from typing import Any, Literal
 import numpy as np
 
 from ingest.decoders.av_errors import DECODING_ERRORS, words_of
+from ingest.decoders.av_limits import prepare
 from ingest.decoders.av_pictures import UNSAID_RATE, counted_ns, display_rotation
 from ingest.decoders.av_text import UNSAID_NS
 from ingest.decoders.colour import colour_of
 from ingest.recording import Incident, Track
 from ingest.sources.keyframe_check import KeyframeCheck
 from ingest.sources.stream_stamps import Interleaving, StreamStamps
-from ingest.timing import NS, Ticks, gaps_longer_than, median_period_ns, pts_to_ns
+from ingest.timing import LONGEST_STILL_NS, NS, Ticks, gaps_longer_than, median_period_ns, pts_to_ns
 
 FIRST_FRAME_PACKETS = 5000
 """So many packets are tried until a first frame must have come out."""
 WITHOUT_PTS = {"avi"}
 """Containers that store pictures in decoding order and nothing else: FFmpeg's presentation stamps are
 guesses there, wrong for packed and for reordered pictures. Picture k is shown at the k-th stamp."""
+MOST_STILLS = 10_000
+"""Gaps of an hour and more that are kept of a stream."""
+LEAST_RATE, GREATEST_RATE = 1_000, 10_000_000
+"""Samples per second, of sound. What says otherwise is damaged."""
 PROGRESSIVE = 1
 """FFmpeg's AVFieldOrder: 0 is unknown, above are the interlaced ones."""
 NO_LOSS_NS = NS // 10
@@ -87,7 +92,7 @@ class StreamProbe:
         self._tries -= 1
         try:
             if not context.is_open:
-                context.thread_count = 1
+                prepare(context)
             frames = context.decode(packet)
         except DECODING_ERRORS as error:
             self._cause = self._cause or words_of(error)
@@ -182,7 +187,7 @@ class StreamProbe:
             item_count=count,
             byte_count=stamps.byte_count,
             period_ns=period_ns,
-            gaps=tuple(gaps_longer_than(times_ns, 3 * period_ns)) if stream.type != "subtitle" else (),
+            gaps=_gaps(times_ns, 3 * period_ns if stream.type != "subtitle" else LONGEST_STILL_NS),
             details={
                 "stream": stream.index,
                 "counted": not len(stamps),
@@ -198,13 +203,17 @@ class StreamProbe:
             },
         )
 
-    def _with_first_frame(self, base: Track, tell: Tell) -> Track:
-        """Add what only a decoded frame shows."""
+    def _with_first_frame(self, base: Track, tell: Tell) -> Track | None:
+        """Add what only a decoded frame shows; None where that can't be."""
         frame, stream = self._frame, self._stream
         if stream.type == "audio":
             row = {"first_samples": frame.samples, "frame_samples": self._frame_samples or frame.samples}
             details = {**base.details, **row}
             channels = frame.layout.nb_channels
+            if not LEAST_RATE <= frame.sample_rate <= GREATEST_RATE:
+                cause = f"stream #{stream.index}: sound of {frame.sample_rate} samples a second is damaged"
+                tell(Incident("failure", cause, self.name, *self.span_ns))
+                return None
             return replace(
                 base, medium="sound", sample_rate=frame.sample_rate, channels=channels, details=details
             )
@@ -279,6 +288,12 @@ class StreamProbe:
         why = why_undecodable() or self._cause
         packets = "its only packet does not decode" if count == 1 else f"none of its {count} packets decodes"
         return f"{what}: {packets}{f' ({why})' if why else ''}"
+
+
+def _gaps(times_ns: np.ndarray, limit_ns: int) -> tuple[tuple[int, int], ...]:
+    """Return the first gaps that are longer than a limit, and all in which nothing counts any more."""
+    longest = gaps_longer_than(times_ns, LONGEST_STILL_NS, MOST_STILLS)
+    return tuple(sorted({*gaps_longer_than(times_ns, limit_ns), *longest}))
 
 
 def skipped_at_end(packet: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.timing import NS
+from ingest.timing import FARTHEST_NS, LONGEST_STILL_NS, NS, pts_to_ns
 
 STRAY_NS = 10 * NS
 """A stamp that leaps so far and is taken back by the very next one is damaged."""
@@ -98,7 +98,8 @@ class StreamStamps:
         stamps = self._array(self._stamps)[self._kept]
         ends = stamps + self._array(self._durations)[self._kept]
         last, end = int(stamps.max()), int(ends.max())
-        return self.in_ns(end) if end > last else self.in_ns(last) + period_ns
+        last_ns = self.in_ns(last)
+        return min(self.in_ns(end) if end > last else last_ns + period_ns, last_ns + LONGEST_STILL_NS)
 
     @cached_property
     def longest_ns(self) -> int:
@@ -107,7 +108,7 @@ class StreamStamps:
 
     def in_ns(self, ticks: int) -> int:
         """Return ticks in nanoseconds, rounded down."""
-        return ticks * self.time_base.numerator * NS // self.time_base.denominator
+        return pts_to_ns(ticks, self.time_base)
 
     @cached_property
     def _kept(self) -> np.ndarray:
@@ -140,6 +141,8 @@ def stamps_to_ns(stamps: np.ndarray, time_base: Fraction) -> np.ndarray:
 
     Whole seconds and the rest are converted apart, so that nothing overflows.
     """
+    most = FARTHEST_NS * time_base.denominator // (time_base.numerator * NS)
+    stamps = np.clip(stamps, -most, most) if most < 2**63 else stamps
     seconds, rest = np.divmod(stamps * time_base.numerator, time_base.denominator)
     return np.asarray(seconds * NS + rest * NS // time_base.denominator)
 

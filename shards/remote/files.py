@@ -15,13 +15,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from shards.canonical_json import parse_json, read_json_lines
+from shards.canonical_json import parse_json
 from shards.errors import CannotFetch, DamagedDataset, NotADataset
 from shards.folder import MANIFEST
 from shards.remote.cache import Cache
 from shards.remote.options import RemoteOptions
 from shards.remote.prefetch import Prefetcher
 from shards.remote.transfer import Expected, Transfer
+from shards.shapes import MANIFEST as MANIFEST_SHAPE
+from shards.shapes import misfit
+from shards.tables import shard_lines
 
 _HASH_LINE = re.compile(rb"([0-9a-f]{64})  fifth\.json\n")
 _FETCHES = 3
@@ -50,7 +53,10 @@ class RemoteFiles:
         """Where the files lie once they are here."""
         manifest = self._manifest()
         self._small = {f"{MANIFEST}.sha256": hash_file, MANIFEST: manifest}
-        tables = parse_json(manifest, self.folder / MANIFEST)["tables"]
+        said = parse_json(manifest, self.folder / MANIFEST)
+        if what := misfit(said, MANIFEST_SHAPE):
+            raise DamagedDataset(f"{self.url}/{MANIFEST}: {what}")
+        tables = {name: said["tables"][name] for name in MANIFEST_SHAPE["tables"]}  # type: ignore[attr-defined]
         self._tables = {name: Expected(facts["bytes"], facts["sha256"]) for name, facts in tables.items()}
         self._shard_files: dict[str, Expected] = {}
         self._held: dict[str, mmap.mmap] = {}
@@ -142,7 +148,7 @@ class RemoteFiles:
     def _in_shards(self, name: str) -> Expected | None:
         # Read when first asked for, without a lock that a fork could find taken.
         if not self._shard_files:
-            self._shard_files = dict(_expected_of(read_json_lines(self.path(_SHARDS))))
+            self._shard_files = dict(_expected_of(shard_lines(self.path(_SHARDS))))
         return self._shard_files.get(name)
 
     def __getstate__(self) -> dict[str, Any]:

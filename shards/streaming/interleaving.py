@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shards.errors import DamagedDataset
 from shards.layout import Layout
 from shards.streaming.order import IntArray
 from shards.streaming.selection import Clip, codes_in
@@ -31,6 +32,8 @@ from shards.streaming.vocabulary import Vocabulary
 
 CLIP_MARKS = 2
 """Ids around each sequence."""
+MOST_SLOTS = 100_000
+"""In one clip: half a day of half seconds."""
 
 
 def slots_in(length_ns: npt.NDArray[np.int64], slot_ns: int) -> IntArray:
@@ -46,10 +49,16 @@ def sequence_lengths(rows: npt.NDArray[Any], tracks: Sequence[str], slot_ns: int
         tracks: the layout's tracks that have ids.
         slot_ns: length of a slot.
     """
+    slots = slots_in(rows["stop_ns"] - rows["start_ns"], slot_ns)
+    if len(slots) and int(slots.max()) > MOST_SLOTS:
+        raise DamagedDataset(
+            f"a clip has {int(slots.max())} slots of {slot_ns} ns, more than {MOST_SLOTS}: its length is "
+            "damaged, or slot_ns too small for it"
+        )
     present = np.zeros(len(rows), np.int64)
     for track in tracks:
         present += rows[f"{track}:tokens"] > 0
-    return codes_in(rows, tracks) + 2 * present * slots_in(rows["stop_ns"] - rows["start_ns"], slot_ns)
+    return codes_in(rows, tracks) + 2 * present * slots
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,7 @@ class Sequence1D:
             self._starts.append(at)
             at += piece.stop - piece.start + 2
         if at + 1 != length:
-            raise ValueError(f"a sequence of {at + 1} ids, where its rows say {length}")
+            raise DamagedDataset(f"a sequence of {at + 1} ids, where its rows say {length}; run fifth verify")
 
     def fill(self, out: npt.NDArray[np.int32], start: int, vocabulary: Vocabulary) -> None:
         """Write the ids from `start` on into all of `out`."""
@@ -240,7 +249,12 @@ class Interleaver:
         else:
             cuts = self._grid_cuts(track.timing, steps, slots)
         cuts = cuts * track.step_codes if firsts is None else firsts[cuts]
-        return [0, *cuts.tolist(), codes]
+        bounds = [0, *cuts.tolist(), codes]
+        if firsts is not None and bounds != sorted(bounds):
+            raise DamagedDataset(
+                f"{shard.path}: row {row}: offsets of {track.name} do not rise; run fifth verify"
+            )
+        return bounds
 
     def _find_grid_cuts(self, timing: TrackTiming, steps: int, slots: int) -> IntArray:
         cuts = np.searchsorted(timing.step_times(steps, None), self._borders(slots), side="left")

@@ -7,11 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from shards.errors import WrongState
+from shards.shapes import misfit
 from shards.streaming.plan import differences
 from shards.streaming.settings import Output, Settings
 from shards.streaming.torch_bridge import Place
 
 FORMAT = 1
+_STEPS = range(2**40)
+_STATE = {
+    "format": range(2**31),
+    "step": _STEPS,
+    "row": _STEPS,
+    "ranks": range(1, 2**31),
+    "epoch": _STEPS,
+    "taken": [range(2**60)],
+    "datasets": {str: {"shards": range(2**31), "sha256": str}},
+    "settings": dict,
+    "output": dict,
+    "worker?": [range(2**31)],
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,12 @@ def check_state(state: Mapping[str, Any], settings: Settings, output: Output) ->
     Raises:
         WrongState: it is no state, or that of a stream with other settings.
     """
+    if what := misfit(dict(state) if isinstance(state, Mapping) else state, _STATE):
+        raise WrongState(f"this is no state of a TokenStream: {what}")
+    if len(state["taken"]) != len(settings.names) or set(state["datasets"]) != set(settings.names):
+        raise WrongState(
+            f"the state is of {', '.join(state['datasets'])}, not of {', '.join(settings.names)}"
+        )
     try:
         if state["format"] != FORMAT:
             raise WrongState(

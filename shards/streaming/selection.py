@@ -17,12 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from shards.dataset_files import Files
+from shards.dataset_files import Files, LocalFiles
 from shards.errors import NothingToStream, UnknownName
 from shards.joined import joined_rows
 from shards.layout import Layout
-from shards.npy import npy_view
-from shards.reader import Dataset
+from shards.reader import Dataset, Shard
 from shards.streaming.order import IntArray, mix_all
 from shards.streaming.shard_access import OpenShard, ShardEntry, ShardMaps
 
@@ -225,12 +224,12 @@ class Selection:
         """Yield each shard with its rows, without opening its tar."""
         self.maps.files.expect([f"shards/{entry.name}.samples.npy" for entry in self.entries])
         for entry in self.entries:
-            with self.maps.files.open(f"shards/{entry.name}.samples.npy") as file:
-                rows = npy_view(file.read())
+            own = Shard(self.maps.files, entry.name, entry.own or entry.layout, (), entry.samples)
             added = [
-                npy_view((folder / "shards" / f"{name}.samples.npy").read_bytes())
-                for folder, name, _ in entry.beside
+                Shard(LocalFiles(folder), name, layout, (), entry.samples).rows
+                for folder, name, layout in entry.beside
             ]
+            rows = own.rows
             yield entry, joined_rows(rows, added) if added else rows
 
     @cached_property

@@ -8,7 +8,6 @@ shard.array(row, column)                 a view of the tar
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +20,8 @@ from shards.errors import DamagedDataset
 from shards.joined import joined_rows
 from shards.layout import Layout, Member
 from shards.npy import BadNpy, npy_header, npy_view
-from shards.reader import Sample
+from shards.reader import Sample, mapped
+from shards.sample_rows import check_places, check_rows
 from shards.streaming.order import IntArray
 from shards.tar import BLOCK_BYTES, NAME_BYTES
 
@@ -74,17 +74,14 @@ class OpenShard:
         self.path = files.folder / f"shards/{entry.name}.tar"
         rows_path = files.folder / f"shards/{entry.name}.samples.npy"
         try:
-            self.rows = npy_view(_mapped(files, f"shards/{entry.name}.samples.npy"))
-        except BadNpy as error:
+            self.rows = npy_view(mapped(files, f"shards/{entry.name}.samples.npy"))
+            check_rows(self.rows, entry.own or entry.layout, entry.samples)
+            check_places(self.rows, entry.own or entry.layout)
+        except ValueError as error:
             raise DamagedDataset(
                 f"{rows_path}: {error}; run fifth verify, and make the shard again"
             ) from error
-        if len(self.rows) != entry.samples:
-            raise DamagedDataset(
-                f"{rows_path}: {len(self.rows)} rows for the {entry.samples} samples of the dataset's table; "
-                "run fifth verify, and make the shard again"
-            )
-        self.tar = _mapped(files, f"shards/{entry.name}.tar")
+        self.tar = mapped(files, f"shards/{entry.name}.tar")
         whole = len(self.tar) // BLOCK_BYTES * BLOCK_BYTES  # a cut tar may end anywhere
         self._bytes = np.frombuffer(self.tar, np.uint8, whole)
         self._words = self._bytes.view(np.uint64)
@@ -225,13 +222,3 @@ class ShardMaps:
 
     def __len__(self) -> int:
         return len(self._open)
-
-
-def _mapped(files: Files, name: str) -> memoryview:
-    with files.open(name) as file:
-        try:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except ValueError as error:
-            raise DamagedDataset(
-                f"{files.folder / name}: is empty; run fifth verify, and make the shard again"
-            ) from error

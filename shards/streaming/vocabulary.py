@@ -25,6 +25,7 @@ from shards.atomic import write_whole
 from shards.canonical_json import json_page, json_text, read_json
 from shards.errors import DamagedDataset, UnknownName, WrongLayout
 from shards.layout import Layout
+from shards.shapes import misfit
 from shards.streaming.shard_access import Array
 
 Json = dict[str, Any]
@@ -32,6 +33,14 @@ FORMAT = 1
 PAD, BEGIN_CLIP, END_CLIP = 0, 1, 2
 _FIRST_TRACK = 3
 _LARGEST = 2**31
+_TRACK = {
+    "name": str,
+    "encoder": str,
+    "dtype": str,
+    "sizes": [range(1, _LARGEST)],
+    "shape?": [range(1, _LARGEST)],
+}
+_JSON = {"format": range(2**31), "tracks": [_TRACK]}
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,12 @@ class TrackCodes:
     """Codes per codebook: one for all places of the last axis, or one per place."""
     shape: tuple[int, ...] | None
     """Codes of one time step; None where the layouts differ, or a step has any number."""
+
+    def __post_init__(self) -> None:
+        if np.dtype(self.dtype).kind not in "ui":
+            raise ValueError(f"track {self.name!r}: codes are whole numbers, not {self.dtype}")
+        if not self.sizes or (len(self.sizes) > 1 and self.shape and self.shape[-1] != len(self.sizes)):
+            raise ValueError(f"track {self.name!r}: {len(self.sizes)} codebooks for a step of {self.shape}")
 
     @classmethod
     def of(cls, layout: Layout, track: str) -> TrackCodes | None:
@@ -69,7 +84,10 @@ class TrackCodes:
                 f"{trailing[-1:] or 'time'}"
             )
         ragged = layout.index_of(f"{track}.offsets.npy") is not None or spec.get("kind") == "bytes"
-        return cls(track, encoder, member.dtype.name, sizes, None if ragged else trailing)
+        try:
+            return cls(track, encoder, member.dtype.name, sizes, None if ragged else trailing)
+        except ValueError as error:
+            raise WrongLayout(f"layout {layout.name!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -102,7 +120,10 @@ class Vocabulary:
                     found[track] = _joined(found.get(track, codes), codes, layout.name)
         if not found:
             raise UnknownName("no wanted track has codes: text and features can't be packed")
-        return cls(tuple(found[name] for name in sorted(found)))
+        try:
+            return cls(tuple(found[name] for name in sorted(found)))
+        except ValueError as error:
+            raise WrongLayout(f"the tracks' codes can't be numbered: {error}") from error
 
     @cached_property
     def _by_name(self) -> dict[str, tuple[int, TrackCodes]]:
@@ -232,6 +253,8 @@ class Vocabulary:
         Raises:
             ValueError: it is not what `to_json` returns; ids would not mean what the JSON says.
         """
+        if what := misfit(dict(data), _JSON):
+            raise ValueError(f"a vocabulary: {what}")
         try:
             tracks = tuple(
                 TrackCodes(
@@ -244,9 +267,10 @@ class Vocabulary:
                 for track in data["tracks"]
             )
             made = cls(tracks)
+            same = made.to_json() == dict(data)
         except (KeyError, TypeError) as error:
             raise ValueError(f"a vocabulary lacks or mistypes {error}") from error
-        if made.to_json() != dict(data):
+        if not same:
             raise ValueError("a vocabulary whose ids are not as this version of Fifth numbers them")
         return made
 

@@ -1,7 +1,7 @@
 """How fast encoders are, alone on media that lie ready and end to end from files, and what limits them.
 
     python tests/benchmarks/encode.py --media FILE [--encoder NAME ...] [--device cpu|cuda] [--workers 2]
-                                      [--seconds 3] [--json OUT.json]
+                                      [--seconds 3] [--json OUT.json] [--measured RATES.json]
 
 (a) *Alone*: the same launch again and again, on the device already, tokens left there; one thread on a CPU.
 `arithmetic` and `traffic` are shares of what this device did in the same run with a large matrix product and
@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 from machine import processor
+from measured import add_measured, rate
 
 from encoders import Encoder, Medium, default_encoder, encoder_names, load_encoder, medium_of
 from encoders.cost import cost
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--encode-in", default="auto", choices=["auto", "worker", "process"])
     parser.add_argument("--skip-files", action="store_true", help="leave out (b)")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--measured", type=Path, help="file of rates for `fifth capacity`, made or added to")
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = options.encoder or [*encoder_names("pictures"), *encoder_names("sound")]
@@ -75,6 +77,20 @@ def main() -> None:
         )
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
+    if options.measured:
+        add_measured(options.measured, {"rates": rates_of(report, options)})
+
+
+def rates_of(report: Json, options: argparse.Namespace) -> dict[str, Json]:
+    """Return what one core or GPU encodes, of all encoders measured together, and decodes."""
+    each = [line["media_rate"] for line in report["alone"]]
+    names = " + ".join(line["encoder"] for line in report["alone"])
+    per = "core" if options.device == "cpu" else "gpu"
+    found = {"encode": rate(per, "media_seconds", 1 / sum(1 / one for one in each), f"encode.py: {names}")}
+    if "files" in report:
+        one = report["files"][-1]["rates"]["decoding"] / options.workers
+        found["decode"] = rate("core", "media_seconds", one, f"encode.py: {options.media.name}")
+    return found
 
 
 def machine_line(device: str) -> str:

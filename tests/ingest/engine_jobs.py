@@ -27,6 +27,13 @@ def slow_first(argument: Argument, progress: Progress) -> Argument:
     return {"number": argument["number"]}
 
 
+def begin_and_wait(argument: Argument, progress: Progress) -> Argument:
+    """Make the file `makes`, and wait until the file `until` is there."""
+    Path(argument["makes"]).touch()
+    _await(Path(argument["until"]))
+    return {"number": argument["number"]}
+
+
 def wait_forever(argument: Argument, progress: Progress) -> Argument:
     progress({"process": os.getpid()})
     time.sleep(60)

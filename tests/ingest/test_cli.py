@@ -143,3 +143,20 @@ def test_help_names_every_command() -> None:
     for command in ("probe", "shard", "info", "verify", "reconstruct", "encoders"):
         assert command in text
         assert "fifth " in fifth(command, "--help").stdout
+
+
+def test_parts_and_their_end_by_command(folder: Path, tmp_path: Path) -> None:
+    """A part says what comes next; finishing says what is missing, with exit code 3, until nothing is."""
+    out = tmp_path / "out"
+    (folder / "lie.mp4").unlink()
+    first = fifth("shard", folder, out, *SMALL, "--part", "1/2", "--metrics-port", "0")
+    assert first.exit_code == 0, first.output
+    assert f"part 1/2 is done; when all are: fifth finish {out}" in first.stdout
+    assert "metrics at http://127.0.0.1:" in first.stderr
+    missing = fifth("finish", out)
+    assert missing.exit_code == 3
+    assert "1 of 2 tasks are not done (numbers 1)" in missing.stderr
+    assert fifth("shard", folder, out, *SMALL, "--part", "2/2").exit_code == 0
+    assert fifth("finish", out).exit_code == 0
+    wrong = fifth("shard", folder, out, *SMALL, "--part", "3/2")
+    assert (wrong.exit_code, "I from 1 to N" in wrong.stderr) == (2, True)

@@ -1,4 +1,7 @@
-"""Processes that run jobs: every job has its outcome, whatever the job does to its process."""
+"""Processes that run jobs: every job has its outcome, whatever the job does to its process.
+
+What holds of every engine is in `test_engine_contract`.
+"""
 
 from __future__ import annotations
 
@@ -50,41 +53,6 @@ def test_every_job_has_its_outcome() -> None:
     assert 1 <= len(processes) <= 2
     assert os.getpid() not in processes
     assert all(outcome.peak_rss_bytes > 1_000_000 for outcome in outcomes)
-
-
-def test_outcomes_come_as_jobs_end(tmp_path: Path) -> None:
-    """The first job waits for what is made when the second one's outcome has come."""
-    made = tmp_path / "made"
-    jobs = [job("slow_first", number=0, until=str(made)), job("slow_first", number=1)]
-    seen: list[int] = []
-    with Engine(2) as engine:
-        for outcome in engine.run(jobs, in_order=False):
-            seen += numbers(iter([outcome]))
-            made.touch()
-    assert seen == [1, 0]
-
-
-def test_outcomes_come_in_the_order_of_the_jobs(tmp_path: Path) -> None:
-    """The first job can't end before the second one has done its work, and comes first all the same."""
-    made = str(tmp_path / "made")
-    jobs = [job("slow_first", number=0, until=made), job("slow_first", number=1, makes=made)]
-    with Engine(2) as engine:
-        assert numbers(engine.run(jobs, in_order=True)) == [0, 1]
-
-
-def test_jobs_are_taken_when_there_is_room_for_them() -> None:
-    """At most four per worker are taken before the first of their outcomes is handed over."""
-    taken: list[int] = []
-
-    def jobs() -> Iterator[Job]:
-        for number, made in enumerate(doubles(40)):
-            taken.append(number)
-            yield made
-
-    with Engine(2) as engine:
-        for yielded, _ in enumerate(engine.run(jobs(), in_order=True)):
-            assert len(taken) - yielded <= 4 * 2
-    assert len(taken) == 40
 
 
 def test_fewer_jobs_than_workers_start_no_more_processes() -> None:
@@ -196,16 +164,6 @@ def test_a_run_that_is_given_up_leaves_the_engine_usable(tmp_path: Path) -> None
         next_up = engine.run(doubles(3))
         Path(made).touch()
         assert sorted(numbers(next_up)) == [0, 2, 4]
-
-
-def test_a_run_may_begin_within_another() -> None:
-    """Both have all their outcomes."""
-    with Engine(2) as engine:
-        outer = []
-        for outcome in engine.run(doubles(6), in_order=True):
-            outer.append(outcome.result["number"])
-            assert sorted(numbers(engine.run(doubles(3)))) == [0, 2, 4]
-    assert outer == [0, 2, 4, 6, 8, 10]
 
 
 def test_a_worker_that_died_with_nothing_to_do_is_replaced() -> None:

@@ -46,7 +46,7 @@ sys.addaudithook(ends)
 """
 
 SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="cpu")
-LIMITS, NONE = Limits(stall_seconds=8, memory_bytes=3 << 29), Limits()
+LIMITS, NONE = Limits(stall_seconds=10, memory_bytes=3 << 29), Limits()
 
 
 class Ear(Listener):
@@ -83,7 +83,7 @@ CAUSES = {
     "task_crash.mp4": "the worker process died: Segmentation fault",
     "task_grow.mp4": "the worker process was ended: it took more than the 1.50 GiB of memory that it may use",
     "task_hang.mp4": "the worker process was ended: it read nothing, wrote nothing and told of no progress "
-    "for 8 s",
+    "for 10 s",
 }
 
 
@@ -145,7 +145,7 @@ def test_what_no_recording_does_alone_is_nobodys_fault(
     """Where every recording alone is fine, none is accused: the task is not done, until the next run."""
     bad_video(folder, "task_crash.mp4")
     with monkeypatch.context() as patch:
-        patch.setattr("ingest.pipeline.culprits", lambda engine, task: iter(()))
+        patch.setattr("ingest.running.culprits", lambda engine, task: iter(()))
         run = shard(folder, tmp_path / "out", NONE)
     assert len(run.unfinished) == 1
     assert dataset_info(tmp_path / "out")["failures"] == []

@@ -15,7 +15,7 @@ from ingest.sources.video_file import VideoFile
 from ingest.timing import NS
 
 pytestmark = pytest.mark.media
-LONGEST_NS, LONGEST_LARGE_NS = NS, NS // 2
+LONGEST_NS, LONGEST_LARGE_NS = NS // 2, NS // 4
 """So much of a file is decoded; of pictures of more than a megapixel less."""
 TOO_LARGE = {"8k24fps_300ms.mp4"}
 NOISE = {
@@ -56,6 +56,11 @@ def decodable(recording: Recording) -> list[Track]:
     return [track for track in recording.tracks if track.medium in ("pictures", "sound")]
 
 
+def large(tracks: list[Track]) -> bool:
+    """Whether pictures have more than a megapixel."""
+    return any(track.width * track.height > 1_000_000 for track in tracks)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_window_of_a_real_file_is_cut_from_the_whole(media: Path) -> None:
@@ -66,8 +71,7 @@ def test_every_window_of_a_real_file_is_cut_from_the_whole(media: Path) -> None:
             continue
         recording = probed(path)
         tracks = decodable(recording)
-        large = any(track.width * track.height > 1_000_000 for track in tracks)
-        longest_ns = LONGEST_LARGE_NS if large else LONGEST_NS
+        longest_ns = LONGEST_LARGE_NS if large(tracks) else LONGEST_NS
         end_ns = min(recording.stop_ns, recording.origin_ns + longest_ns)
         with VideoFile(path) as source:
             whole = read_window(source, tracks, recording.origin_ns, end_ns)
@@ -107,9 +111,10 @@ def test_every_real_file_begins_and_ends_as_it_says(media: Path) -> None:
     for path in media_files(media, "video", "audio", "driving"):
         recording = probed(path)
         assert recording.incidents == () or all(one.severity == "note" for one in recording.incidents), path
-        if recording.stop_ns - recording.origin_ns > 10 * NS:
-            continue
         tracks = decodable(recording)
+        longest_ns = 2 * NS if large(tracks) else 10 * NS
+        if recording.stop_ns - recording.origin_ns > longest_ns:
+            continue
         with VideoFile(path) as source:
             whole = read_window(source, tracks, recording.origin_ns, recording.stop_ns)
         for track in tracks:

@@ -51,6 +51,13 @@ def test_a_machine_that_slept_blames_nobody(clock: Clock) -> None:
     assert verdicts(clock, [3600, 0.5, 3600, 0.5, 0.5]) == [False] * 4 + [True]
 
 
+def test_who_waited_for_a_processor_was_not_still(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time in which a process was ready and others had the processor does not count."""
+    waited = iter([0.0, 0.9, 1.8, 2.7, 3.6, 3.6, 3.6, 3.6, 3.6])
+    monkeypatch.setattr(watch, "_starved_seconds", lambda _: next(waited))
+    assert verdicts(clock, [0.9] * 8) == [False] * 7 + [True]
+
+
 def test_a_sign_of_life_begins_the_silence_anew(clock: Clock) -> None:
     """Bytes read are one: this process reads them when it looks at itself."""
     looked = Watch(os.getpid(), Limits(stall_seconds=3))

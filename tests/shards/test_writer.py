@@ -370,7 +370,7 @@ def test_names_of_shards_are_plain(tmp_path: Path, name: str) -> None:
         (one_track({"name": "audio.txt"}), "must be TRACK.SOMETHING"),
         (one_track({"name": "video.txt"}, {"name": "video.txt"}), "names must be unique"),
         (one_track(track="a" * 41), "at most 40"),
-        ({"name": "a"}, "lacks or mistypes 'members'"),
+        ({"name": "a"}, "members is missing"),
         (
             one_track({"name": f"{'v' * 40}.{'x' * 24}"}, track="v" * 40),
             "too long; with a key it must fit 100",
