@@ -22,8 +22,6 @@ one, each one twice, or one alone (a still)."""
 SHRUNK_SHARE = 0.3
 """Crops that are taken at twice the size and shrunk: finer detail than the clips have."""
 RECOLOURED_SHARE = 0.5
-FLICKER_SHARE = 0.1
-"""Crops whose light changes from frame to frame."""
 MADE_SHARE = 0.04
 """Crops that are of no recording."""
 
@@ -62,8 +60,6 @@ class Crops:
                 frames = frames.flip(axis) if _share(random) < 0.5 else frames
         if _share(random) < RECOLOURED_SHARE:
             frames = recoloured(frames, random)
-        if _share(random) < FLICKER_SHARE:
-            frames = flickering(frames, random)
         return frames.contiguous()
 
     def _moments(self, length: int, random: torch.Generator) -> Tensor:
@@ -91,14 +87,6 @@ def recoloured(frames: Tensor, random: torch.Generator) -> Tensor:
     saturation = 1.4 * _share(random)
     grey = frames.mean(1, keepdim=True)
     return ((grey + (frames - grey) * saturation) * contrast + brightness).clamp(-1, 1)
-
-
-def flickering(frames: Tensor, random: torch.Generator) -> Tensor:
-    """Return frames [T, 3, H, W] in [-1, 1] whose brightness drifts, and trembles a little."""
-    times = torch.linspace(-1, 1, len(frames))
-    drift = 0.3 * (_share(random) - 0.5) * times
-    tremble = 0.05 * _share(random) * torch.randn(len(frames), generator=random)
-    return (frames + (drift + tremble)[:, None, None, None]).clamp(-1, 1)
 
 
 def _share(random: torch.Generator) -> float:

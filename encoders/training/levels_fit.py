@@ -10,9 +10,8 @@ from torch import Tensor
 
 from encoders.class_book import CODE_SIZE
 
-CHOICES = (1, 3, 5, 7, 9, 11, 13, 15, 19, 23, 27, 31, 39, 47, 63, 95, 127)
-"""Numbers of levels that are tried. Odd, so that one lies near zero: a smooth block in a class of rough ones
-would get a pattern from components that can't be nothing."""
+CHOICES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64, 96, 128)
+"""Numbers of levels that are tried."""
 ROUNDS = 15
 """Of Lloyd's method: each border goes halfway between two words, each word to the mean of its samples."""
 SAMPLE = 2048

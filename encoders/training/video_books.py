@@ -33,9 +33,9 @@ class BooksShape:
     image_classes: tuple[int, ...] = (32, 32)
     image_components: int = 32
     image_zone: int = 256
-    crops: int = 1200
+    crops: int = 1400
     """That blocks are drawn from."""
-    rounds: int = 4
+    rounds: int = 5
     """Of the first stage of `video`; the others make do with half as many."""
     seam_crops: int = 200
     """That seams are looked at in."""

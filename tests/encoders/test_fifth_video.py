@@ -16,7 +16,7 @@ from encoders.training.video_training import VideoTraining, train_video_model
 from encoders.video_model import VideoModel, about_model, model_tensors
 from encoders.weight_files import write_weights
 
-TINY = VideoTraining(BooksShape((4, 3), 24, 96, (4, 3), 16, 48, crops=12, rounds=2, seam_crops=8), edge=64)
+TINY = VideoTraining(BooksShape((3, 2), 24, 96, (3, 2), 16, 48, crops=10, rounds=1, seam_crops=8), edge=64)
 
 
 def clips(count: int, seed: int = 0, edge: int = 64) -> Tensor:
