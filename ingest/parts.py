@@ -97,6 +97,7 @@ def await_plan(
                 say(f"waiting for the plan, {wait_seconds:g} s at most: {error}")
                 told = True
         time.sleep(POLL_SECONDS)
+        folder.refresh()
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from ingest.remote_files import RemoteFile, place_of
 from ingest.run import Choice, Run
 from ingest.running import Tasks
 from shards import Dataset, DatasetFolder
-from shards.dataset_files import folder_of
+from shards.dataset_files import folder_of, is_address
 
 STALL_SECONDS = 600.0
 
@@ -86,6 +86,10 @@ def shard_recordings(
     choice, scope = choice or Choice(), scope or Scope()
     paths = [place_of(given) for given in inputs]
     check_inputs(paths)
+    engine = engine or EngineChoice()
+    if engine.kind == "ray":  # a node works in a folder of its own
+        paths = [path if isinstance(path, RemoteFile) else path.absolute() for path in paths]
+        dataset = dataset if is_address(dataset) else Path(dataset).absolute()
     if scope.part and (choice.retry_failed or choice.replace):
         raise WrongUse(
             "--retry-failed and --replace change the plan: give them with --plan-only, then --part"
@@ -100,7 +104,7 @@ def shard_recordings(
     count = os.cpu_count() or 1 if workers is None else workers
     limits = limits or Limits(STALL_SECONDS, default_memory_bytes(count))
     work = _Work(
-        folder, paths, configuration, device, choice, scope, workers, engine or EngineChoice(), encode_in,
+        folder, paths, configuration, device, choice, scope, workers, engine, encode_in,
         limits, _heard_by(folder, listener or Listener()),
     )  # fmt: skip
     with models_within_reach(model_places(_encoders_asked(settings))):

@@ -23,6 +23,7 @@ from shards.errors import DamagedDataset
 from shards.folder import FORMAT, DatasetFolder, shard_name
 from shards.keys import recording_number
 from shards.layout import Layout
+from shards.shapes import SHARD_LINE, misfit
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -314,6 +315,8 @@ class Ledger:
             figures["tokens"][track] += count
         facts = {key: value for key, value in shard.items() if key != "provenance"}
         line = facts | {"task": task, "layout": layout, "record_sha256": record_sha256}
+        if what := misfit(line, SHARD_LINE):
+            raise self._damaged(f"records/{task:06d}.json: shard: {what}")
         self._db.execute("INSERT INTO shards VALUES (?, ?)", (task, json.dumps(line)))
 
     def _results(self, content_id: str) -> tuple[int, int, int, list[int]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -38,6 +39,9 @@ LOOK_SECONDS = 2.0
 OBJECT_STORE_BYTES = 128 << 20
 """Of a cluster that we start: nothing but text goes through it."""
 
+OURS = "FIFTH_"
+"""Variables of the environment that jobs have as they are here; credentials are each node's own."""
+
 
 def start(address: str, workers: int | None) -> bool:
     """Join a cluster, or start one on this machine; say whether it is ours to end.
@@ -59,6 +63,7 @@ def start(address: str, workers: int | None) -> bool:
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if address:
         ray.init(address=address, **quiet)
     else:
@@ -69,6 +74,8 @@ def start(address: str, workers: int | None) -> bool:
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
         )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has one of its own, which ends at once
     _keep_quiet()
     return True
 
@@ -205,6 +212,7 @@ class RayEngine(Engine):
             "limits": asdict(self._limits),
             "afresh": self._afresh,
             "prepare": self._prepare,
+            "environment": {name: value for name, value in os.environ.items() if name.startswith(OURS)},
             "path": [path for path in sys.path if Path(path).exists()],
         }
         remote: Any = ray.remote(
@@ -278,6 +286,7 @@ def _first_line(error: BaseException) -> str:
 def run_ordered(order: str) -> Iterator[str]:
     """Run one job: what a Ray task does. Yields texts of JSON: `progress` as it comes, then the outcome."""
     asked = json.loads(order)
+    os.environ.update(asked["environment"])
     for path in asked["path"]:
         if path not in sys.path and Path(path).exists():
             sys.path.append(path)

@@ -28,6 +28,7 @@ from shards.canonical_json import json_line
 from shards.errors import CannotCreate
 from shards.folder import (
     EVENTS,
+    FOLDERS,
     MANIFEST,
     OURS,
     RECORD,
@@ -93,6 +94,8 @@ class MirroredFolder(DatasetFolder):
 
     def refresh(self) -> None:
         """Bring the plan here. Its parts are asked for one by one: a listing may be older than they are."""
+        for name in FOLDERS:
+            (self.path / name).mkdir(parents=True, exist_ok=True)
         part = 0
         while (identity := self._identity(self._plan_name(part))) is not None:
             if self._seen(part) != identity:

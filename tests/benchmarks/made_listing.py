@@ -79,7 +79,7 @@ class MadeEngine:
                     yield from engine.run([job])
 
     def _examined(self, argument: Json) -> Json:
-        content = hashlib.sha256(argument["name"].encode()).hexdigest()
+        content = content_of(argument["name"])
         found = {"name": argument["name"], "id": content, "size_bytes": 10_000_000}
         if content == argument["known_id"]:
             return {**found, "known": True}
@@ -89,6 +89,39 @@ class MadeEngine:
 def made(inputs: Sequence[Path], walk: Walk, *_: object) -> Iterator[Candidate]:
     """Stand in for `find_recordings`: the input's name is how many."""
     return listing(int(inputs[0].name))
+
+
+def write_plan(folder: DatasetFolder, planned: DatasetFolder, count: int) -> None:
+    """Write a plan of so many recordings without planning them: the lines of a planned one, with other names.
+
+    Args:
+        folder: gets the plan.
+        planned: of the same listing, shorter.
+        count: how many recordings.
+    """
+    lines = list(planned.read_plan())
+    like = next(line for line in lines if line["kind"] == "recording")
+    task = next(line for line in lines if line["kind"] == "task")
+    per_task = len(task["clips"])
+
+    def made_lines() -> Iterator[Json]:
+        yield lines[0]
+        for number in range(count):
+            name = name_of(number)
+            yield {**like, "recording": name, "id": content_of(name)}
+        yield from (line for line in lines if line["kind"] == "layout")
+        for number, first in enumerate(range(0, count, per_task)):
+            contents = [content_of(name_of(n)) for n in range(first, min(count, first + per_task))]
+            clips = [{**task["clips"][0], "id": content} for content in contents]
+            yield {**task, "task": number, "clips": clips}
+
+    folder.create()
+    folder.write_plan_part(made_lines())
+
+
+def content_of(name: str) -> str:
+    """Return the content id of a made recording."""
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def write_records(folder: DatasetFolder) -> int:

@@ -1,7 +1,8 @@
 """What it takes to run on many recordings, with many workers, when some of them die.
 
     python tests/benchmarks/scale.py [--only plan start workers kill ray rates] [--recordings 10000 100000]
-                                     [--copies 6] [--seconds 10] [--out OUT.json] [--measured RATES.json]
+                                     [--written 1000000] [--copies 6] [--seconds 10] [--out OUT.json]
+                                     [--measured RATES.json]
 
 *plan*: a made listing (no file is made, no recording is examined: `made_listing.py`) goes through the real
 planning, plan files, records, tables and manifest: made, resumed when every task is done, by one run and by a
@@ -9,7 +10,7 @@ part of 64, finished, described. Each step is a process of its own; *CPU* is its
 the machine hardly touches, and *MiB* its largest memory, beside that after imports.
 *start*: from the command to `--help`, to the first encoded media, and of a worker.
 *workers*: a made 720p video in copies, a task each, decode-bound (8 frames a second at 64 x 64), by one
-worker and by two: media per second once all have started, and CPU time per second of media.
+worker and by two: media per second once all have ended a task, and CPU time per second of media.
 *kill*: `kill -9` of one of two workers; until the one in its place encodes.
 *ray*: the same tasks by a Ray cluster on this machine, beside the local engine (`scale_ray.py`).
 *rates*: what `fifth capacity` must know and only measuring tells: read, write, stream, bytes of media.
@@ -21,9 +22,9 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,9 @@ Json = dict[str, Any]
 HERE = Path(__file__).parent
 MIB = 1 << 20
 SECTIONS = ("plan", "start", "workers", "kill", "ray", "rates")
-STEPS = ("plan", "records", "resume", "part", "finish", "info")
+STEPS = ("plan", "records", "part", "finish", "resume", "info")
+UNTOLD = ("written", "records")
+"""Steps that make what is measured, and are no part of it."""
 SMALL = Settings(
     fps=Fraction(8),
     size=64,
@@ -76,6 +79,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--recordings", type=int, nargs="+", default=[10_000])
+    parser.add_argument(
+        "--written",
+        type=int,
+        nargs="+",
+        default=[],
+        help="like --recordings, with plans that are written, not planned",
+    )
     parser.add_argument("--copies", type=int, default=6, help="of the made video")
     parser.add_argument("--seconds", type=int, default=10, help="length of the made video")
     parser.add_argument("--folder", type=Path, help="where to make things")
@@ -87,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         if "plan" in options.only:
-            report["plan"] = measure_plans(folder, options.recordings)
+            report["plan"] = measure_plans(folder, options.recordings, options.written)
         if set(options.only) - {"plan"}:
             videos = made_videos(folder, options.copies, options.seconds)
         if "start" in options.only:
@@ -120,17 +130,17 @@ def machine_line() -> str:
 # Plans of many recordings
 
 
-def measure_plans(folder: Path, counts: list[int]) -> list[Json]:
+def measure_plans(folder: Path, planned: list[int], written: list[int]) -> list[Json]:
     """Plan, resume, finish: for each number of recordings, each step a process of its own."""
     rows = []
     print(f"\n{'recordings':>12}  {'step':8}{'s':>9}{'CPU s':>9}{'per CPU s':>11}{'MiB':>7}{'before':>8}")
-    for count in counts:
+    if written:
+        scale_plan("plan", 1000, folder / "pattern")
+    for count in (*planned, *written):
         dataset = folder / f"plan-{count}"
-        for step in STEPS:
-            words = [sys.executable, str(HERE / "scale_plan.py"), step, str(count), str(dataset)]
-            done = subprocess.run(words, capture_output=True, text=True, check=True)
-            row = {"recordings": count, "step": step, **json.loads(done.stdout.splitlines()[-1])}
-            if step != "records":  # made for the measurement, and no part of it
+        for step in STEPS if count in planned else ("written", *STEPS[1:]):
+            row = {"recordings": count, "step": step, **scale_plan(step, count, dataset)}
+            if step not in UNTOLD:
                 rows.append(row)
                 print(
                     f"{count:>12,}  {step:8}{row['seconds']:>9.1f}{row['cpu_seconds']:>9.1f}"
@@ -140,6 +150,14 @@ def measure_plans(folder: Path, counts: list[int]) -> list[Json]:
                 )
         shutil.rmtree(dataset)
     return rows
+
+
+def scale_plan(step: str, count: int, dataset: Path) -> Json:
+    """Do one step, in a process of its own."""
+    words = [sys.executable, str(HERE / "scale_plan.py"), step, str(count), str(dataset)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found: Json = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 # Tasks of a made video
@@ -213,23 +231,27 @@ def measure_start(folder: Path, videos: Path) -> Json:
 
 
 def measure_workers(folder: Path, videos: Path) -> Json:
-    """Return rates of one and of two workers on the same tasks, and what share of linear two reach."""
-    found: Json = {}
-    for workers in (1, 2, 1, 2):  # in turns: a busy machine is busy for both
-        clock, before = Clock(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        out = folder / f"workers-{workers}"
-        shutil.rmtree(out, ignore_errors=True)
+    """Return rates of one and of two workers on the same tasks, and what share of linear two reach.
+
+    What is counted begins when each worker has ended its first task: nobody is starting any more.
+    """
+    found: Json = {"1": [], "2": []}
+    for turn, workers in enumerate((1, 2, 1, 2)):  # in turns: a busy machine is busy for both
+        out = DatasetFolder(folder / f"workers-{turn}")
         settings = one_task_each(video_seconds(videos))
-        run = shard_recordings([videos], out, settings, workers=workers, listener=clock)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        steps = clock.steps[workers:]
-        seconds = steps[-1][0] - steps[0][0]
-        row = {
-            "media_per_second": sum(ns for _, ns in steps[1:]) / 1e9 / max(1e-9, seconds),
-            "cpu_per_media_second": (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-            / (run.media_ns / 1e9),
-        }
-        found.setdefault(str(workers), []).append(row)
+        shard_recordings([videos], out.path, settings, workers=1, scope=Scope(plan_only=True))
+        ended: list[tuple[float, Json]] = []
+        with Engine(workers) as engine:
+            jobs = tasks_of(out, videos, engine)
+            ended.extend((time.perf_counter(), outcome.result) for outcome in engine.run(jobs))
+        begun, counted = ended[workers - 1][0], [result for _, result in ended[workers:]]
+        cpu = [result["cpu_seconds"] / result["media_ns"] * 1e9 for result in counted]
+        found[str(workers)].append(
+            {
+                "media_per_second": sum(r["media_ns"] for r in counted) / 1e9 / (ended[-1][0] - begun),
+                "cpu_per_media_second": statistics.median(cpu),
+            }
+        )
     best = {name: {key: _best(rows, key) for key in rows[0]} for name, rows in found.items()}
     found["efficiency"] = best["2"]["media_per_second"] / (2 * best["1"]["media_per_second"])
     found["efficiency_cpu"] = best["1"]["cpu_per_media_second"] / best["2"]["cpu_per_media_second"]
@@ -342,7 +364,10 @@ def write(folder: Path) -> int:
     with ShardWriter(folder, name, layout) as writer:
         for number in range(200):
             start_ns = number * 10**9
-            arrays: Json = {"json": {"start_ns": start_ns, "tracks": {}}, "video.tokens.npy": codes}
+            arrays: Json = {
+                "json": {"start_ns": start_ns, "tracks": {"video": {"valid": 8}}},
+                "video.tokens.npy": codes,
+            }
             writer.add(
                 sample_key(7, start_ns), arrays, recording_id=7, start_ns=start_ns, stop_ns=start_ns + 10**9,
                 tokens={"video": codes.size}, valid={"video": codes.size},

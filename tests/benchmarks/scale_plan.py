@@ -38,6 +38,9 @@ def main() -> None:
 
     steps: dict[str, Callable[[], object]] = {
         "plan": lambda: run(Scope(plan_only=True)),
+        "written": lambda: made_listing.write_plan(
+            DatasetFolder(dataset), DatasetFolder(dataset.with_name("pattern")), count
+        ),
         "records": lambda: made_listing.write_records(DatasetFolder(dataset)),
         "resume": lambda: run(Scope()),
         "part": lambda: run(Scope(Part(1, 64))),

@@ -105,7 +105,7 @@ def _recordings(name: str, found: list[Seed], hostile_inputs: list[hostile.Make]
 
 
 def _datasets() -> list[Seed]:
-    return [seeds.made_dataset_seed(), seeds.true_dataset_seed()]
+    return [dict(seeds.made_dataset_seed()), dict(seeds.true_dataset_seed())]
 
 
 def _shards_kind() -> Kind:

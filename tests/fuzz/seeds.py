@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +379,7 @@ def lerobot_seeds() -> list[Seed]:
 # datasets
 
 
+@cache
 def made_dataset_seed() -> Seed:
     """Return a dataset with every kind of member, of encoders that nobody has."""
     from made_dataset import write_dataset
@@ -387,6 +389,7 @@ def made_dataset_seed() -> Seed:
         return {name: data for name, data in folder_as_seed(Path(given) / "d").items() if name != ".lock"}
 
 
+@cache
 def true_dataset_seed() -> Seed:
     """Return a dataset made by the main job, whose tokens lead back to media."""
     from ingest.configuration import Settings

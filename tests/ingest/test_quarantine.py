@@ -152,3 +152,29 @@ def test_what_no_recording_does_alone_is_nobodys_fault(
     (folder / "healed").touch()
     assert shard(folder, tmp_path / "out", NONE).unfinished == []
     assert statuses(tmp_path / "out")["task_crash.mp4"] == "ok"
+
+
+def test_what_nobody_foresaw_costs_its_recording(
+    tmp_path: Path, card_mp4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording on which our own code fails, planned or read, is set apart; the others are made."""
+    from ingest.opening import open_recording
+
+    def odd(paths: Any, **options: Any) -> Any:
+        if "odd" in Path(paths[0]).name:
+            raise TypeError("what is this?")
+        return open_recording(paths, **options)
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(card_mp4, folder / "a.mp4")
+    bad_video(folder, "odd.mp4")
+    for where in ("task", "examining"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"ingest.{where}.open_recording", odd)
+            run = shard_recordings([folder], tmp_path / where, SETTINGS, workers=0)
+        assert run.unfinished == []
+        assert statuses(tmp_path / where) == {"a.mp4": "ok", "odd.mp4": "failed"}
+        (failure,) = dataset_info(tmp_path / where)["failures"]
+        assert failure["cause"].endswith("in a way that was not foreseen (TypeError: what is this?)")
+        assert verify_dataset(tmp_path / where) == []

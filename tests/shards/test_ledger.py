@@ -225,7 +225,8 @@ def head(part: int) -> Json:
 
 def record(task: int, **shard: Any) -> Json:
     figures = {"name": f"video-{task:06d}", "samples": 2, "bytes": 1, "seconds_ns": 1, "tokens": {"video": 1}}
-    figures |= {"provenance": {}} | shard
+    figures |= dict.fromkeys(("sha256", "idx_sha256", "samples_sha256", "first_key", "last_key"), "")
+    figures |= {"samples_bytes": 1, "provenance": {}} | shard
     result = {"id": content_id("a.mp4"), "clips": 2, "samples": 2, "seconds_ns": 2 * CLIP_NS}
     value: Json = {"task": task, "layout": "video", "part": 0, "shard": figures, "recordings": [result]}
     return value | {"failures": [], "notes": [], "counts": {}}
