@@ -37,8 +37,8 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("frames-dct", "pictures", "encoders.frames_fsq", "FramesDct"),
     Entry("fifth-video", "pictures", "encoders.fifth_video", "FifthVideo"),
+    Entry("frames-dct", "pictures", "encoders.frames_fsq", "FramesDct"),
     Entry("jpeg", "pictures", "encoders.jpeg", "Jpeg"),
     Entry("h264", "pictures", "encoders.h264", "H264"),
     Entry("depth-log", "depth", "encoders.depth_log", "DepthLog"),
@@ -72,7 +72,7 @@ def encoder_names(medium: Medium | None = None) -> list[str]:
 
 
 def default_encoder(medium: Medium) -> str:
-    """Return the name of the medium's default: it needs no weights and works offline on a CPU."""
+    """Return the name of the medium's default: it needs no download and works offline on a CPU."""
     return encoder_names(medium)[0]
 
 

@@ -18,8 +18,8 @@ from ingest.cli_errors import speaks
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def training_options(steps: int, batch: int) -> Callable[[Command], Command]:
-    """Return the options that every training command has, with the medium's own defaults."""
+def training_options() -> Callable[[Command], Command]:
+    """Return the options that every training command has."""
     options = (
         click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder to train on."),
         click.option(
@@ -28,14 +28,7 @@ def training_options(steps: int, batch: int) -> Callable[[Command], Command]:
         click.option(
             "--held-out", type=click.Path(path_type=Path), help="Folder to score on; never trained on."
         ),
-        click.option(
-            "--steps", type=click.IntRange(min=1), default=steps, show_default=True, help="Steps in all."
-        ),
-        click.option(
-            "--batch", type=click.IntRange(min=1), default=batch, show_default=True, help="Crops per step."
-        ),
         click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn."),
-        click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
         click.option("--quiet", is_flag=True, help="No progress."),
     )
 
@@ -57,13 +50,13 @@ def train() -> None:
 
 
 @train.command()
-@training_options(steps=4000, batch=2)
+@training_options()
 @click.option("--crop", type=int, default=128, show_default=True, help="Edge of a crop, in pixels.")
 @speaks
 def video(**options: Any) -> None:
-    """Train `fifth-video` on the pictures of all recordings below a folder.
+    """Fit `fifth-video` to the pictures of all recordings below a folder.
 
-    Safe to run again: it goes on where it stopped, also with more --steps. The same command makes the same
+    Takes minutes on one core. Safe to run again: it goes on where it stopped. The same command makes the same
     file, byte for byte, on the same kind of machine.
 
     \b
@@ -75,7 +68,10 @@ def video(**options: Any) -> None:
 
 
 @train.command()
-@training_options(steps=1875, batch=8)
+@training_options()
+@click.option("--steps", type=click.IntRange(min=1), default=1875, show_default=True, help="Steps in all.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Crops per step.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @speaks
 def audio(quiet: bool, **options: Any) -> None:
     """Train `fifth-audio` on the sound of all recordings below a folder.

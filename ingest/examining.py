@@ -77,7 +77,7 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """
     paths, sidecars = _places(argument)
     files = (*paths, *sidecars)
-    with unharmed(files):
+    with unharmed(files, lambda: progress({"media_ns": 0, "clips": 0})):
         before, begun_ns = stamps_of(files), time.time_ns()
         found = _examined(argument, paths, sidecars)
         if not found["known"]:

@@ -42,7 +42,7 @@ class Tasks:
         self.listener.planned(figures["tasks"] - figures["done"], figures["length_ns"], figures["done_ns"])
         numbers: Iterable[int] = state.pending(self.share)
         count = figures["tasks"] - figures["done"]
-        while count:
+        while count and not self.run.stopped_by:
             ended = self._run(numbers, count)
             if self.run.stopped_by:
                 return

@@ -282,6 +282,10 @@ class _Task:
         clock = track.clock.choice if track.clock else "file"
         return common | {"clock": clock, "max_age_ns": track.max_age_ns}
 
+    def is_alive(self) -> None:
+        """Tell that something came in, though no clip is done."""
+        self._tell(0, 0)
+
     def _tell(self, length_ns: int, clips: int, now: bool = False) -> None:
         self.told_ns += length_ns
         self._untold_ns += length_ns
@@ -431,7 +435,7 @@ def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
     name = shard_name(task.layout["name"], number)
     with ShardWriter(folder.shards_folder, name, task.layout) as writer:
         try:
-            with unharmed(files):
+            with unharmed(files, task.is_alive):
                 task.run(writer)
         except CannotOpen as error:
             _check_all(readings)

@@ -1,23 +1,18 @@
-"""`fifth train video`: clips of a folder into a network of `fifth-video`, scored and drawn on the way."""
+"""`fifth train video`: the parts of `fifth-video` fitted to clips of a folder, scored and drawn."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
 
-from encoders.training.video_training import (
-    Progress,
-    VideoTraining,
-    as_uint8,
-    train_video_network,
-)
-from encoders.video_network import CHUNK_FRAMES, VideoNetwork
+from encoders.training.video_training import VideoTraining, score, train_video_model
+from encoders.video_model import MODES, VideoModel, about_model, model_tensors
 from encoders.weight_files import write_weights
 from ingest.errors import WrongUse
 from ingest.training_media import TrainingClip, picture_clips
@@ -34,34 +29,26 @@ def train_video(
     data: Path,
     out: Path,
     held_out: Path | None = None,
-    steps: int = 4000,
-    batch: int = 2,
     seed: int = 0,
     crop: int = 128,
     size: int = 256,
-    device: str = "cpu",
     quiet: bool = False,
     training: VideoTraining | None = None,
-    score_every: int = 400,
 ) -> str:
-    """Train on all recordings and pictures below a folder, and write the weights.
+    """Fit to all recordings and pictures below a folder, and write the weights.
 
-    Beside OUT stand its state (to go on from), `.plateau` (to go on from with more steps) and, at each
-    scoring, a picture: original above reconstruction.
+    Beside OUT stand its state (`.state`: the parts that are done, to go on from) and a picture: originals
+    above what comes back of them.
 
     Args:
         data: the folder.
         out: the .safetensors file.
         held_out: a folder to score on; None: every tenth source of `data` is held out.
-        steps: in all.
-        batch: crops per step.
         seed: of all that is drawn.
         crop: edge of a crop, in pixels; a multiple of 16.
         size: edge to which frames are scaled, in pixels.
-        device: `cpu` or `cuda`.
         quiet: whether to say nothing.
         training: other settings than the default ones.
-        score_every: steps between two scorings.
 
     Returns:
         The sha256 of the weights' file.
@@ -78,47 +65,23 @@ def train_video(
             click.echo(f"fifth: {line}", err=True)
 
     torch.set_num_threads(1)  # sums in another order are other weights
-    seen, scored = _clips(data, held_out, size, quiet)
+    seen, scored = _clips(data, held_out, size)
     sources = len({clip.source for clip in seen})
     say(f"{len(seen)} clips of {sources} sources; {len(scored)} chunks to score on")
-    settings = asdict(training or VideoTraining()) | {"edge": crop, "batch": batch, "seed": seed}
-    settings["shape"] = (training or VideoTraining()).shape
-    settings["clips_sha256"] = _digest(seen)
-    told = VideoTraining(**settings)
-    chunks = [torch.from_numpy(clip.frames) for clip in scored]
-    network = train_video_network(
-        told,
-        [torch.from_numpy(clip.frames) for clip in seen],
-        chunks,
-        steps,
-        out.with_name(out.name + ".state"),
-        torch.device(device),
-        lambda progress: say(progress_line(progress)),
-        lambda step, network: _draw(network, chunks[:SHOWN], out.with_name(f"{out.stem}-{step:06d}.png")),
-        score_every=score_every,
+    told = replace(training or VideoTraining(), edge=crop, seed=seed, clips_sha256=_digest(seen))
+    model = train_video_model(
+        told, [torch.from_numpy(clip.frames) for clip in seen], out.with_name(out.name + ".state"), say
     )
-    about = {
-        "encoder": "fifth-video",
-        "shape": json.dumps(asdict(told.shape), sort_keys=True),
-        "training": json.dumps(asdict(told) | {"steps": steps, "device": device}, sort_keys=True),
-    }
-    halves = {name: value.to(torch.float16) for name, value in network.state_dict().items()}
-    sha256 = write_weights(out, halves, about)
+    chunks = [torch.from_numpy(clip.frames) for clip in scored]
+    say("held out: " + " / ".join(f"{db:.2f}" for db in score(model, chunks)) + " dB")
+    _draw(model, chunks[:SHOWN], out.with_suffix(".png"))
+    about = about_model() | {"training": json.dumps(asdict(told), sort_keys=True)}
+    sha256 = write_weights(out, model_tensors(model), about)
     say(f"{out}: sha256 {sha256}")
     return sha256
 
 
-def progress_line(progress: Progress) -> str:
-    """Return a line for people."""
-    line = f"step {progress.step} of {progress.steps}, loss {progress.loss:.4f}"
-    if progress.held_out_db:
-        line += ", held out " + " / ".join(f"{db:.2f}" for db in progress.held_out_db) + " dB"
-    return line
-
-
-def _clips(
-    data: Path, held_out: Path | None, size: int, quiet: bool
-) -> tuple[list[TrainingClip], list[TrainingClip]]:
+def _clips(data: Path, held_out: Path | None, size: int) -> tuple[list[TrainingClip], list[TrainingClip]]:
     """Return clips to train on and chunks to score on; no source is in both."""
     seen = list(picture_clips(data, size, frames=FRAMES))
     if held_out is None:
@@ -127,10 +90,10 @@ def _clips(
         others = [clip for clip in seen if clip.source in apart]
         seen = [clip for clip in seen if clip.source not in apart]
     else:
-        others = list(picture_clips(held_out, size, frames=CHUNK_FRAMES, most_of_each=2))
-    whole = [clip for clip in others if len(clip.frames) >= CHUNK_FRAMES]
+        others = list(picture_clips(held_out, size, frames=MODES["video"], most_of_each=2))
+    whole = [clip for clip in others if len(clip.frames) >= MODES["video"]]
     step = max(1, len(whole) // MOST_HELD_OUT)
-    scored = [TrainingClip(clip.source, clip.frames[:CHUNK_FRAMES]) for clip in whole[::step]]
+    scored = [TrainingClip(clip.source, clip.frames[: MODES["video"]]) for clip in whole[::step]]
     return seen, scored[:MOST_HELD_OUT]
 
 
@@ -141,21 +104,17 @@ def _digest(clips: list[TrainingClip]) -> str:
     return digest.hexdigest()
 
 
-def _draw(network: VideoNetwork, chunks: list[torch.Tensor], path: Path) -> None:
+def _draw(model: VideoModel, chunks: list[torch.Tensor], path: Path) -> None:
     """Write a picture: the middle frame of each chunk, and below it what comes back of 1, 2, ... stages."""
     import cv2
 
     if not chunks:
         return
-    device = next(network.parameters()).device
     columns = []
-    with torch.no_grad():
-        for chunk in chunks:
-            middle = len(chunk) // 2
-            rows = [chunk[middle]]
-            places = network.places(chunk[None].to(device, torch.float32) / 127.5 - 1, network.shape.stages)
-            counts = range(1, network.shape.stages + 1)
-            rows += [as_uint8(network.frames(places[..., :n, :])[0, middle]).cpu() for n in counts]
-            columns.append(torch.cat(rows, dim=1))
+    for chunk in chunks:
+        middle = len(chunk) // 2
+        codes = model.codes("video", chunk[None], model.stages)
+        backs = [model.frames("video", codes[..., : stage + 1])[0] for stage in range(model.stages)]
+        columns.append(torch.cat([frames[middle] for frames in (chunk, *backs)], dim=1))
     picture = torch.cat(columns, dim=2).permute(1, 2, 0).numpy()
     cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from encoders.video_network import CHUNK_FRAMES
+from encoders.training.made_pictures import made_chunk
+from encoders.video_model import MODES
 
 TIME_STEPS = ((1,) * 6, (2,) * 2, (0,) * 1, (0.5,) * 1)
 """How far apart in a clip the frames of a chunk are, and how often: mostly neighbours, sometimes every other
@@ -21,6 +22,8 @@ one, each one twice, or one alone (a still)."""
 SHRUNK_SHARE = 0.3
 """Crops that are taken at twice the size and shrunk: finer detail than the clips have."""
 RECOLOURED_SHARE = 0.5
+MADE_SHARE = 0.04
+"""Crops that are of no recording."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Crops:
         return torch.stack([self._crop(random) for _ in range(self.batch)])
 
     def _crop(self, random: torch.Generator) -> Tensor:
+        if _share(random) < MADE_SHARE:
+            return made_chunk(MODES["video"], self.edge, random)
         clip = self.clips[_below(len(self.clips), random)]
         frames = clip[self._moments(len(clip), random)]
         frames = self._place(frames, random).to(torch.float32) / 127.5 - 1
@@ -59,7 +64,7 @@ class Crops:
 
     def _moments(self, length: int, random: torch.Generator) -> Tensor:
         kinds = [step for group in TIME_STEPS for step in group]
-        moments = (torch.arange(CHUNK_FRAMES) * kinds[_below(len(kinds), random)]).to(torch.int64)
+        moments = (torch.arange(MODES["video"]) * kinds[_below(len(kinds), random)]).to(torch.int64)
         moments = moments + _below(max(1, length - int(moments[-1])), random)
         if _share(random) < 0.5:
             moments = moments.flip(0)

@@ -52,6 +52,7 @@ LEAST_QUALITY = {
 }
 GOLDEN = {
     "frames-dct": "1c9b2a51fb020fa9936169abe1517924994b478c9543f9624cab6db926b57b81",
+    "fifth-video": "69a70d89c91f1172f2d35cf37af1cb39a25c0ad45a55d30ce760fc8bf4384dc1",
     "depth-log": "0a4c27f90bddefbda784fe5ab5379b01558f697fc6b5caed1c5cbf1804eb25e0",
     "sound-mdct": "3cb9cd2977d00ebfef1a95580d95034c91ed8a5185b920605ea6773be344b351",
     "mulaw-256": "0eb800608462b4131805d416ac2dd314404f5316750b7194f095ee35174a8bed",
@@ -64,7 +65,7 @@ bytes are those of the library's version."""
 
 INEXACT = {"opus": "libopus chooses its floating-point instructions by the processor"}
 
-NETWORKS = {"fifth-video", "fifth-audio"}
+NETWORKS = {"fifth-audio"}
 """Inexact too: sums of floating-point numbers depend on their order, and that on threads and processors."""
 
 every_encoder = pytest.mark.parametrize("name", NAMES)
@@ -203,7 +204,9 @@ def test_a_stored_spec_rebuilds_the_encoder(name: str) -> None:
 def test_another_revision_is_refused(name: str) -> None:
     """Tokens that another revision made are not taken for this one's; the message names both."""
     data = load(name).spec.to_json() | {"revision": 99}
-    with pytest.raises(WrongSpec, match="made with revision 99, this version has 1"):
+    with pytest.raises(
+        WrongSpec, match=rf"made with revision 99, this version has {load(name).spec.revision}$"
+    ):
         encoders.encoder_for(data)
     with pytest.raises(WrongSpec, match="no token spec of this version"):
         encoders.encoder_for({"encoder": name})

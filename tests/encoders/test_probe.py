@@ -14,6 +14,7 @@ from encoders.frames_fsq import FramesDct
 
 PROBES = {
     "frames-dct": "0af9b5685383fc9e4755dd165245431f72f5b4b553c6f8e136555609be234230",
+    "fifth-video": "5aa5e23a80d489a7b1df3e907457b108eb07a29844a79e4423194333e4c1ea67",
     "sound-mdct": "82e69ed3bd721fb17b23c9cddfddd18f4f3149af5befae3e537df1e0322e3096",
     "mulaw-256": "9013b1c97dec7eda7a5da327335bc9e9fae5089c30c7dad0bf20e0dc2c065545",
 }

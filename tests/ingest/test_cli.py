@@ -129,7 +129,7 @@ def test_an_empty_folder_is_nothing_to_shard(tmp_path: Path) -> None:
 
 def test_encoders_are_listed(folder: Path) -> None:
     """Every encoder with its rate; measured quality for the media given."""
-    assert "frames-dct (default)" in fifth("encoders").stdout
+    assert "fifth-video (default)" in fifth("encoders").stdout
     measured = json.loads(fifth("encoders", "--measure", folder / "tone.wav", "--json").stdout)["measured"]
     assert {entry["encoder"] for entry in measured} == {"sound-mdct", "fifth-audio", "opus", "mulaw-256"}
     ratios = {entry["encoder"]: entry["figures"]["snr_db"] for entry in measured}

@@ -185,7 +185,7 @@ def test_a_dataset_does_not_grow_on_another_machine(
     with_sound = videos / "with_sound.mkv"
     write_video(with_sound, Pictures(), SoundTrack(tone(440, 1.0), codec="pcm_s16le"))
     monkeypatch.setattr("ingest.fitting.kept_probe", lambda spec, device: "0" * 64)
-    with pytest.raises(ProbeDiffers, match="track video: frames-dct on this machine gives other tokens"):
+    with pytest.raises(ProbeDiffers, match="track video: fifth-video on this machine gives other tokens"):
         shard(videos, out, audio="mulaw-256")
     assert len(list((out / "plan").iterdir())) == 1
 

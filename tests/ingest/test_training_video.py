@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -18,23 +18,17 @@ from made_video import Pictures, write_video
 
 from encoders import encode_clip, load_encoder, reconstruct_clip
 from encoders.training import video_training
-from encoders.training.video_training import Progress, VideoTraining
-from encoders.video_network import VideoShape
+from encoders.training.video_books import BooksShape
+from encoders.training.video_training import VideoTraining
 from encoders.weight_files import weights_from
-from ingest import training_video
 from ingest.cli import main
 from ingest.errors import WrongUse
 from ingest.training_media import picture_clips
 from ingest.training_video import train_video
 
-TINY = VideoTraining(
-    shape=VideoShape(
-        (6, 4, 3), encoder_width=16, encoder_blocks=2, decoder_width=16, decoder_blocks=2, around=8
-    ),
-    rate=4e-3,
-)
-BRIEF = replace(TINY, shape=replace(TINY.shape, stages=1))
-SMALL: dict[str, Any] = {"crop": 32, "size": 64, "batch": 2, "quiet": True, "training": BRIEF}
+TINY = VideoTraining(BooksShape((4, 3), 24, 96, (4, 3), 16, 48, crops=24, rounds=2, seam_crops=16))
+BRIEF = VideoTraining(BooksShape((2,), 12, 48, (2,), 12, 48, crops=8, rounds=1, seam_crops=4))
+SMALL: dict[str, Any] = {"crop": 32, "size": 64, "quiet": True, "training": BRIEF}
 
 
 def blobs(seed: int, index: int, width: int, height: int) -> np.ndarray:
@@ -64,13 +58,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start from few crops, and a state that is saved often."""
-    monkeypatch.setattr(video_training, "SAVE_EVERY", 4)
-    monkeypatch.setattr(video_training, "START_CROPS", 16)
-
-
 def test_clips_are_of_every_recording_and_picture(folder: Path) -> None:
     """Each video and each picture gives clips of the size asked for, always the same ones."""
     clips = list(picture_clips(folder, size=64, frames=16))
@@ -89,30 +76,29 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         train_video(tmp_path, tmp_path / "out.safetensors", crop=40)
 
 
-@pytest.mark.slow
-def test_training_makes_the_loss_fall_and_the_weights_work(folder: Path, tmp_path: Path) -> None:
-    """The last steps lose less than the first, a picture is drawn, and the file is an encoder's."""
-    told: list[Progress] = []
-    line = training_video.progress_line
+class Stopped(Exception):
+    """Stands in for a machine that goes down."""
 
-    def hear(progress: Progress) -> str:
-        told.append(progress)
-        return line(progress)
 
+def test_training_says_how_far_it_is_and_its_weights_work(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The books' errors fall, a score is told, a picture is drawn, and the file is an encoder's."""
     out = tmp_path / "video.safetensors"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_video, "progress_line", hear)
-        sha256 = train_video(folder, out, steps=120, **(SMALL | {"quiet": False, "training": TINY}))
-    losses = [progress.loss for progress in told if not progress.held_out_db]
-    assert losses[-1] < losses[0] - 0.02
-    scores = [progress.held_out_db for progress in told if progress.held_out_db]
-    assert len(scores[-1]) == 2
-    assert scores[-1][0] > scores[0][0] + 0.5
-    picture = cv2.imread(str(tmp_path / "video-000120.png"))
+    sha256 = train_video(folder, out, **(SMALL | {"quiet": False, "training": TINY}))
+    told = capsys.readouterr().err
+    errors = [float(number) for number in re.findall(r"book of video, stage 1, round .: .* (\S+)", told)]
+    assert len(errors) == 2
+    assert errors[1] <= errors[0]
+    scores = re.search(r"held out: (\S+) / (\S+) dB", told)
+    assert scores is not None
+    assert float(scores[2]) > float(scores[1]) > 20
+    assert f"sha256 {sha256}" in told
+    picture = cv2.imread(str(tmp_path / "video.png"))
     assert picture is not None
     assert picture.shape[0] == 3 * 64
     assert weights_from(out).sha256 == sha256
-    assert json.loads(weights_from(out).about["training"])["steps"] == 120
+    assert json.loads(weights_from(out).about["training"])["books"]["crops"] == 24
     clip = torch.from_numpy(next(picture_clips(folder, size=64)).frames)
     encoder = load_encoder("fifth-video", size=64, weights=str(out))
     made = encode_clip(encoder, clip)
@@ -120,52 +106,36 @@ def test_training_makes_the_loss_fall_and_the_weights_work(folder: Path, tmp_pat
     assert float(error.square().mean()) < 200
 
 
-class Stopped(Exception):
-    """Stands in for a machine that goes down."""
+@pytest.mark.parametrize(("part", "calls"), [("fit_book", 1), ("fit_mode_seams", 1)])
+def test_a_stopped_run_goes_on_as_if_it_had_not(folder: Path, tmp_path: Path, part: str, calls: int) -> None:
+    """Stopped before a book or before seams, and run again: the same bytes, and nothing is done twice."""
+    whole = train_video(folder, tmp_path / "whole.safetensors", **SMALL)
+    fit, done = getattr(video_training, part), 0
 
-
-def stop_at(step: int) -> object:
-    """Return a step of training that fails there."""
-    whole = video_training._step
-
-    def stopping(state: object, *rest: object) -> float:
-        if state.step == step:  # type: ignore[attr-defined]
+    def stopping(*arguments: Any) -> Any:
+        nonlocal done
+        if done == calls:
             raise Stopped
-        return whole(state, *rest)  # type: ignore[arg-type]
+        done += 1
+        return fit(*arguments)
 
-    return stopping
-
-
-@pytest.mark.parametrize("stop", [6, 18], ids=["plateau", "decay"])
-def test_a_stopped_run_goes_on_as_if_it_had_not(folder: Path, tmp_path: Path, stop: int) -> None:
-    """Stopped on the plateau or in the decay, and run again: the same bytes as in one go."""
-    whole = train_video(folder, tmp_path / "whole.safetensors", steps=20, **SMALL)
     out = tmp_path / "stopped.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video_training, "_step", stop_at(stop))
+        patch.setattr(video_training, part, stopping)
         with pytest.raises(Stopped):
-            train_video(folder, out, steps=20, **SMALL)
-    assert not out.exists()
-    assert train_video(folder, out, steps=20, **SMALL) == whole
-
-
-def test_a_finished_run_may_be_made_longer(folder: Path, tmp_path: Path) -> None:
-    """More steps go on from where the decay began: the same bytes as a long run from the start."""
-    out = tmp_path / "longer.safetensors"
-    train_video(folder, out, steps=10, **SMALL)
-    longer = train_video(folder, out, steps=20, **SMALL)
-    assert longer == train_video(folder, tmp_path / "at-once.safetensors", steps=20, **SMALL)
+            train_video(folder, out, **SMALL)
+        assert not out.exists()
+        done = -10
+        assert train_video(folder, out, **SMALL) == whole
+    assert done == -10 + 2 - calls
 
 
 def test_the_state_of_another_run_is_refused(folder: Path, tmp_path: Path) -> None:
     """Other settings under the same name are not mixed; the message says which differ."""
     out = tmp_path / "video.safetensors"
-    train_video(folder, out, steps=4, **SMALL)
+    train_video(folder, out, **SMALL)
     with pytest.raises(Exception, match=r"another run .*seed 0 there, 1 now"):
-        train_video(folder, out, steps=8, seed=1, **SMALL)
-    other = SMALL | {"training": replace(BRIEF, rate=1e-3)}
-    with pytest.raises(Exception, match=r"rate 0\.004 there, 0\.001 now"):
-        train_video(folder, out, steps=8, **other)
+        train_video(folder, out, seed=1, **SMALL)
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
