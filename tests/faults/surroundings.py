@@ -216,7 +216,7 @@ def killed(trial: Trial, count: int) -> Iterator[bool]:
             records, bad = [], []
             for _ in range(3):
                 child = start(trial.inputs, trial.out, trial.told)
-                time.sleep(randomly.uniform(0, seconds / 2))
+                time.sleep(randomly.uniform(seconds / 4, seconds))
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
                 ended(child)
