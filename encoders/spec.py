@@ -25,7 +25,7 @@ INVALID_AS_NAN: tuple[Medium, ...] = ("depth", "signal")
 AXES: Mapping[Medium, str] = {"pictures": "BTCHW", "depth": "BTHW", "sound": "BCN", "signal": "BTD"}
 """The axes of a batch. The axis of time is T (frames, rows) or N (samples)."""
 
-_FRACTION = re.compile(r"\d{1,18}(/0*[1-9]\d{0,17})?")
+_FRACTION = re.compile(r"-?\d{1,100}(/[1-9]\d{0,99})?")
 RAGGED_AXES = "N"
 """The axes of a clip's tokens where time steps have any number of them."""
 

@@ -22,6 +22,7 @@ from ingest.cli_datasets import add, export, reshard
 from ingest.cli_errors import FAILED, WITH_FAILURES, fail, speaks
 from ingest.cli_models import evaluate, train
 from ingest.cli_places import Place
+from ingest.cli_repair import repair
 from ingest.decoders.backends import DECODERS
 from ingest.timing import fraction_of
 
@@ -551,22 +552,28 @@ def finish(dataset: Path, as_json: bool) -> None:
 def verify(dataset: Path | str, as_json: bool) -> None:
     """Read everything back: sizes, counts, hashes, members, token ranges.
 
-    Exit code 1 where anything is wrong; each problem is named.
+    Exit code 1 where anything is wrong; each problem is named. No byte of a shard, an index, a record, a plan
+    part, a table, the manifest, the card or .nv-meta can change unseen. `fifth repair` makes again what did.
 
     \b
     fifth verify dataset/
     """
+    from dataclasses import asdict
+
     from shards import dataset_info, verify_dataset
 
-    problems = [str(problem) for problem in verify_dataset(dataset)]
+    problems = verify_dataset(dataset)
     found = dataset_info(dataset) if not problems else {}
     if as_json:
-        click.echo(json.dumps({"problems": problems}, indent=1))
+        told = {"problems": [str(problem) for problem in problems], "findings": [asdict(p) for p in problems]}
+        click.echo(json.dumps(told, indent=1))
     elif not problems:
         amount = f"{found['samples']} samples in {len(found['shards'])} shards"
         click.echo(f"{dataset}: {amount}: all is as it was written")
     for problem in problems:
         click.echo(f"fifth: {problem}", err=True)
+    if any(problem.kind in ("missing", "changed") for problem in problems):
+        click.echo(f"fifth: `fifth repair {dataset} INPUT...` makes again what is damaged", err=True)
     if problems:
         fail(f"{dataset}: {len(problems)} problems", FAILED)
 
@@ -619,6 +626,7 @@ def encoders(measure: Path | None, seconds: Fraction, as_json: bool) -> None:
 
 
 main.add_command(add)
+main.add_command(repair)
 main.add_command(capacity)
 main.add_command(reshard)
 main.add_command(export)

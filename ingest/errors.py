@@ -6,6 +6,8 @@
     ├── CannotOpen              a recording that cannot be read at all
     ├── CannotDecode            one packet or message that does not decode
     ├── EncoderLost             the process that encodes for the workers has ended
+    ├── RecordingChanged        a recording is not the one that was planned any more
+    ├── RecordingTouched        a recording was written to while it was read, and is what it was again
     └── ProbeDiffers            this machine's encoder gives other tokens than the dataset's
 
 `FileNotFoundError`, `PermissionError` and other `OSError`s pass through as they are: they speak
@@ -35,6 +37,14 @@ class CannotDecode(IngestError):
 
 class EncoderLost(IngestError):
     """The process that encodes for the workers has ended. What was asked of it can be asked again."""
+
+
+class RecordingChanged(IngestError):
+    """A recording is not the one that was planned any more."""
+
+
+class RecordingTouched(IngestError):
+    """A recording was written to while it was read, and is what it was again: it can be read again."""
 
 
 class ProbeDiffers(IngestError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ingest.engine.local import Progress
 from ingest.errors import CannotOpen
 from ingest.opening import open_recording
 from ingest.remote_files import place_of, unharmed
+from ingest.unchanged import Content, Reading, stamps_of
 
 
 def examination_of(
@@ -69,10 +71,19 @@ def examine(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     Returns:
         What `identify` says; if the content is not the known one `info` (the recording's JSON) or `cause`
         (why it can't be opened).
+
+    Raises:
+        RecordingChanged, RecordingTouched: somebody wrote to it meanwhile.
     """
     paths, sidecars = _places(argument)
-    with unharmed([*paths, *sidecars]):
-        return _examined(argument, paths, sidecars)
+    files = (*paths, *sidecars)
+    with unharmed(files, lambda: progress({"media_ns": 0, "clips": 0})):
+        before, begun_ns = stamps_of(files), time.time_ns()
+        found = _examined(argument, paths, sidecars)
+        if not found["known"]:
+            content = Content(argument["name"], found["id"], files, argument["episode"])
+            Reading(content, before, begun_ns).check()
+        return found
 
 
 def _examined(argument: dict[str, Any], paths: list[Path], sidecars: list[Path]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ again; if that ends the same way, every recording of it is tried alone, in a pro
 end theirs again go into quarantine: a plan line says which clips and why, and another replaces the task by
 the same one without them. So do those on which our code raises what nobody foresaw. `--retry-failed` lets
 them out.
+
+A recording that has changed since it was planned is set apart in the same way: what was planned of it is not
+to be had any more, and the others of its task are.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from typing import Any
 from ingest.engine.local import Engine, Job, Outcome
 
 Line = dict[str, Any]
+CHANGED = (
+    "it has changed since it was planned: what it held then is lost; the next run takes what it holds now"
+)
 
 
 def reason(outcome: Outcome) -> str:
@@ -65,6 +71,18 @@ def culprits(engine: Engine, task: Mapping[str, Any]) -> Iterator[tuple[int, Out
         for place, outcome in enumerate(alone.run(jobs, in_order=True)):
             if outcome.ended_its_worker or outcome.is_unforeseen:
                 yield place, outcome
+
+
+def changed(engine: Engine, task: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the places of a task's recordings that are not what was planned any more.
+
+    Args:
+        engine: on which the task was run.
+        task: the argument of the task's job.
+    """
+    with engine.alone() as alone:
+        outcome = next(iter(alone.run([Job("ingest.unchanged:find_changed", dict(task))])))
+    yield from outcome.result.get("places", ())
 
 
 def quarantine_lines(

@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,8 @@ class RemoteFile(DistantFile):
     is_web: bool
     failure: Exception | None
     """Why some of it could not be had."""
+    alive: Callable[[], None]
+    """Called for every part that came."""
     _known: Facts | None
     _held: BinaryIO | None
 
@@ -74,6 +77,7 @@ class RemoteFile(DistantFile):
         self.is_web = protocol in _WEB
         self.store = store_at(f"{protocol}://{root}")
         self.failure = self._known = self._held = None
+        self.alive = _nothing
         return self
 
     def __str__(self) -> str:
@@ -184,10 +188,13 @@ class RemoteFile(DistantFile):
         if self.failure is not None:
             raise self.failure
         try:
-            return self.store.part(self.key, start, stop)
+            part = self.store.part(self.key, start, stop)
         except Exception as error:
             self.failure = error
             raise
+        if threading.current_thread() is threading.main_thread():  # others must not write to its pipe
+            self.alive()
+        return part
 
     def _copy(self, file: BinaryIO) -> None:
         facts, step = self._facts(), self.store.options.part_bytes
@@ -212,14 +219,25 @@ def asked_again() -> tuple[int, str]:
     return sum(store.asked_again for store in _stores.values()), causes[-1] if causes else ""
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 @contextmanager
-def unharmed(paths: Iterable[Path]) -> Iterator[None]:
+def unharmed(paths: Iterable[Path], alive: Callable[[], None] = _nothing) -> Iterator[None]:
     """Check, when the `with` is left in any way, that what was read of these files is what they hold.
+
+    Args:
+        paths: some of which may be elsewhere.
+        alive: called for every part that came: what comes by network shows in no count of bytes read, by
+            which an engine tells a worker that waits from one that is stuck.
 
     Raises:
         ChangedMeanwhile, shards.CannotFetch: as `RemoteFile.unharmed`, instead of any other error.
     """
     remote = [path for path in paths if isinstance(path, RemoteFile)]
+    for file in remote:
+        file.alive = alive
     try:
         yield
     except Exception:  # it may follow from that

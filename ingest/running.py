@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,11 +9,14 @@ from ingest.engine.local import Outcome
 from ingest.failure_share import FailureShare
 from ingest.jobs import Doing, Jobs
 from ingest.listening import Listener
+from ingest.output_trouble import stop_without_output
 from ingest.plan_head import plan_head
-from ingest.quarantine import culprits, quarantine_lines, reason
+from ingest.quarantine import CHANGED, changed, culprits, quarantine_lines, reason
 from ingest.run import Choice, Run
 
 MOST_TRIES = 2
+NOBODYS_FAULT = ("EncoderLost", "RecordingTouched")
+"""Errors after which a task is tried again."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Tasks:
         self.listener.planned(figures["tasks"] - figures["done"], figures["length_ns"], figures["done_ns"])
         numbers: Iterable[int] = state.pending(self.share)
         count = figures["tasks"] - figures["done"]
-        while count:
+        while count and not self.run.stopped_by:
             ended = self._run(numbers, count)
             if self.run.stopped_by:
                 return
@@ -67,13 +69,13 @@ class Tasks:
                         return []
                     continue
                 tries[number] = tries.get(number, 0) + 1
-                _stop_on_full_disk(outcome)
-                lost = outcome.ended_its_worker or outcome.result["type"] == "EncoderLost"
+                stop_without_output(self.doing.folder, outcome)
+                lost = outcome.ended_its_worker or outcome.result["type"] in NOBODYS_FAULT
                 if lost and tries[number] < MOST_TRIES:
                     self.listener.task_failed(number, outcome.kind, outcome.result["error"], again=True)
                     self.listener.say(f"task {number}: {outcome.result['error']}; it is tried again")
                     again.append(number)
-                elif outcome.ended_its_worker or outcome.is_unforeseen:
+                elif _has_culprits(outcome):
                     ended.append(outcome)
                 else:
                     self._not_done(outcome)
@@ -113,7 +115,7 @@ class Tasks:
         """Find recordings that end their process, set them apart, and return the tasks without them."""
         new: list[int] = []
         for outcome in sorted(ended, key=_number):  # in order: the same faults make the same plan
-            found = {place: reason(how) for place, how in culprits(self.doing.engine, outcome.job.argument)}
+            found = self._at_fault(outcome)
             if not found:  # no recording alone does it: no one is to blame
                 self._not_done(outcome)
                 continue
@@ -121,6 +123,13 @@ class Tasks:
             self.listener.task_failed(number, outcome.kind, outcome.result["error"], again=True)
             new.append(self._set_apart(number, found))
         return new
+
+    def _at_fault(self, outcome: Outcome) -> dict[int, str]:
+        """Return which recordings of a task, by their place in it, kept it from being done, and why."""
+        engine, argument = self.doing.engine, outcome.job.argument
+        if outcome.ended_its_worker or outcome.is_unforeseen:
+            return {place: reason(how) for place, how in culprits(engine, argument)}
+        return dict.fromkeys(changed(engine, argument), CHANGED)
 
     def _set_apart(self, number: int, found: Mapping[int, str]) -> int:
         """Write a plan part that takes clips out of a task; return the number of the task in its place."""
@@ -140,6 +149,11 @@ class Tasks:
         return new
 
 
+def _has_culprits(outcome: Outcome) -> bool:
+    """Tell whether a task was not done for the sake of some of its recordings."""
+    return outcome.ended_its_worker or outcome.is_unforeseen or outcome.result["type"] == "RecordingChanged"
+
+
 def _number(outcome: Outcome) -> int:
     return int(outcome.job.argument["task"])
 
@@ -147,11 +161,6 @@ def _number(outcome: Outcome) -> int:
 def _names(outcome: Outcome) -> str:
     names = list(dict.fromkeys(entry["name"] for entry in outcome.job.argument["entries"]))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _stop_on_full_disk(outcome: Outcome) -> None:
-    if f"[Errno {errno.ENOSPC}]" in outcome.result["error"]:
-        raise OSError(errno.ENOSPC, "the disk is full: make room, then run the same command again")
 
 
 def _whole_words(outcome: Outcome) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from encoders import ClipEncoder, ClipTokens, Encoder, TokenSpec, kept_encoder_f
 from encoders.launcher import Launches
 from ingest.clips import Wish, merge_incidents, read_clips, windows_of
 from ingest.configuration import Configuration
-from ingest.content_id import content_id, full_hash
 from ingest.encoder_client import EncoderLink
 from ingest.encoder_slots import has_fixed_rows
 from ingest.engine.local import Progress
@@ -32,6 +31,7 @@ from ingest.recording import Incident, Recording, Track
 from ingest.remote_files import asked_again, place_of, unharmed
 from ingest.sampling.clip import ClipMedia, DepthClip, PictureClip, SignalClip, SoundClip, TextClip, Window
 from ingest.sampling.frames import is_range_image
+from ingest.unchanged import Content, Reading
 from shards import DatasetFolder, ShardWriter, open_dataset, recording_number, sample_key, shard_name
 from shards.dataset_files import folder_of
 
@@ -69,6 +69,11 @@ class Entry:
             first=data["first"],
             count=data["count"],
         )
+
+    @property
+    def known(self) -> Content:
+        """The content that was planned."""
+        return Content(self.name, self.content, (*self.paths, *self.sidecars), self.episode)
 
 
 @dataclass
@@ -277,6 +282,10 @@ class _Task:
         clock = track.clock.choice if track.clock else "file"
         return common | {"clock": clock, "max_age_ns": track.max_age_ns}
 
+    def is_alive(self) -> None:
+        """Tell that something came in, though no clip is done."""
+        self._tell(0, 0)
+
     def _tell(self, length_ns: int, clips: int, now: bool = False) -> None:
         self.told_ns += length_ns
         self._untold_ns += length_ns
@@ -392,7 +401,8 @@ def run_task(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
         progress display; content ids of its `recordings`, and of those that `failed`.
 
     Raises:
-        IngestError: a recording is not what was planned any more.
+        RecordingChanged, RecordingTouched: a recording is not, or was not, what was planned.
+        IngestError: a recording is gone, or can't be opened any more.
         EncoderLost: the encoder process has ended; the task may be tried again.
         OSError: the machine's fault; the task may be tried again.
     """
@@ -409,7 +419,10 @@ def rehearse(argument: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Read and encode all of a task, and write nothing: to find out which recording ends the process."""
     torch.set_num_threads(1)
     _limit_cv2()
-    _Task({**argument, "encoder_process": ""}, None, progress).run(None)
+    task = _Task({**argument, "encoder_process": ""}, None, progress)
+    for entry in task.entries:
+        entry.known.check()  # one that changed is not to blame for what happened to the planned one
+    task.run(None)
     return {}
 
 
@@ -417,19 +430,23 @@ def _run(argument: Mapping[str, Any], task: _Task) -> dict[str, Any]:
     folder = folder_of(argument["dataset"])
     asked_before = asked_again()[0]
     files = [path for entry in task.entries for path in (*entry.paths, *entry.sidecars)]
-    for entry in task.entries:
-        _check_unchanged(entry)
+    readings = [entry.known.check() for entry in task.entries]
     number = int(argument["task"])
     name = shard_name(task.layout["name"], number)
     with ShardWriter(folder.shards_folder, name, task.layout) as writer:
         try:
-            with unharmed(files):
+            with unharmed(files, task.is_alive):
                 task.run(writer)
         except CannotOpen as error:
+            _check_all(readings)
             names = ", ".join(entry.name for entry in task.entries[:3])
             raise IngestError(
                 f"a recording that could be read when planned can't be now ({names}): {error}"
             ) from error
+        except Exception:  # whatever it is, that somebody changed the file under us explains it
+            _check_all(readings)
+            raise
+        _check_all(readings)
         figures = writer.close()
     record = task.record(figures.to_json() if figures else None)
     folder.write_record(number, record)
@@ -456,12 +473,10 @@ def _first(failures: list[dict[str, Any]]) -> str:
     return f"{failures[0]['recording']}: {failures[0]['cause']}" if failures else ""
 
 
-def _check_unchanged(entry: Entry) -> None:
-    files = [*entry.paths, *entry.sidecars]
-    if entry.content not in (content_id(files, entry.episode), ""):
-        if full_hash(files) == entry.content:
-            return
-        raise IngestError(f"{entry.name} has changed since it was planned; run the same command again")
+def _check_all(readings: Sequence[Reading]) -> None:
+    """Raise where a recording was written to while it was read: what was made of it belongs to nothing."""
+    for reading in readings:
+        reading.check()
 
 
 def _limit_cv2() -> None:

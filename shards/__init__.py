@@ -26,6 +26,7 @@ from shards.mds import export_mds
 from shards.problem import Problem
 from shards.reader import Dataset, Sample, Shard, open_dataset
 from shards.remote.options import RemoteOptions
+from shards.repair import Repair, repair_dataset
 from shards.reshard import Reshaping, reshard
 from shards.splits import parse_shares, split_of
 from shards.streaming.batch import Batch
@@ -53,6 +54,7 @@ __all__ = [
     "NothingToStream",
     "Problem",
     "RemoteOptions",
+    "Repair",
     "Reshaping",
     "Sample",
     "Shard",
@@ -76,6 +78,7 @@ __all__ = [
     "parse_key",
     "parse_shares",
     "recording_number",
+    "repair_dataset",
     "reshard",
     "sample_key",
     "shard_name",

@@ -46,12 +46,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, pieces: Iterable[bytes | bytearray]) -> FileFacts:
+def measure(path: Path, pieces: Iterable[bytes | bytearray]) -> FileFacts:
+    """Return size and hash of what `write_whole` would write; nothing is touched."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    for piece in pieces:
+        digest.update(piece)
+        size_bytes += len(piece)
+    return FileFacts(size_bytes, digest.hexdigest())
+
+
+def write_whole(path: Path, pieces: Iterable[bytes | bytearray], only: str = "") -> FileFacts:
     """Write a file so that it is there complete or, whatever happens, as it was before.
 
     Args:
         path: where; its folder exists. A file of this name is replaced.
         pieces: the content; may be a generator, nothing is kept.
+        only: a sha256; where the content has another, the file stays as it was.
 
     Raises:
         OSError: it can't be written (a full disk). What was written of it is removed.
@@ -67,9 +78,13 @@ def write_whole(path: Path, pieces: Iterable[bytes | bytearray]) -> FileFacts:
                 size_bytes += len(piece)
             file.flush()
             os.fsync(file.fileno())
+        facts = FileFacts(size_bytes, digest.hexdigest())
+        if only and facts.sha256 != only:
+            temporary.unlink()
+            return facts
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-    return FileFacts(size_bytes, digest.hexdigest())
+    return facts

@@ -7,10 +7,11 @@ of itself that it is not finished, and the next run writes everything again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from shards.atomic import write_whole
+from shards.atomic import FileFacts, sync_folder, write_whole
 from shards.canonical_json import json_line
 from shards.card import card
 from shards.energon import dataset_yaml, info_json, split_yaml
@@ -19,6 +20,8 @@ from shards.ledger import Ledger
 from shards.manifest import build_manifest, write_manifest
 
 Json = dict[str, Any]
+Put = Callable[[Path, Iterable[bytes]], FileFacts]
+"""Takes a file's bytes to where they belong (or compares them with what is there), and measures them."""
 
 
 def finish(folder: DatasetFolder) -> Json:
@@ -29,24 +32,36 @@ def finish(folder: DatasetFolder) -> Json:
     """
     with Ledger(folder) as ledger:
         (folder.path / f"{MANIFEST}.sha256").unlink(missing_ok=True)
-        statuses: Counter[str] = Counter()
-        tables = {
-            "tables/shards.jsonl": _write_table(folder, "shards", ledger.shards()),
-            "tables/recordings.jsonl": _write_table(
-                folder, "recordings", _counted(ledger.recordings(), statuses)
-            ),
-            "tables/failures.jsonl": _write_table(folder, "failures", ledger.incidents()),
-        }
-        manifest = build_manifest(folder, ledger, statuses, tables)
-        write_whole(folder.path / "README.md", [card(manifest).encode()])
-        write_whole(folder.path / ".nv-meta" / ".info.json", info_json(ledger.shards()))
-        write_whole(folder.path / ".nv-meta" / "split.yaml", split_yaml(ledger.shards()))
-        write_whole(folder.path / ".nv-meta" / "dataset.yaml", dataset_yaml())
+        sync_folder(folder.path)  # else a power loss could bring it back beside newer tables
+        manifest = derive(folder, ledger, write_whole)
     write_manifest(folder.path, manifest)
     return manifest
 
 
-def _write_table(folder: DatasetFolder, name: str, lines: Iterable[Json]) -> Json:
+def derive(folder: DatasetFolder, ledger: Ledger, put: Put) -> Json:
+    """Make every file that plan and records determine, hand each to `put`, and return the manifest."""
+    statuses: Counter[str] = Counter()
+    tables = {
+        "tables/shards.jsonl": _put_table(folder, put, "shards", ledger.shards()),
+        "tables/recordings.jsonl": _put_table(
+            folder, put, "recordings", _counted(ledger.recordings(), statuses)
+        ),
+        "tables/failures.jsonl": _put_table(folder, put, "failures", ledger.incidents()),
+    }
+    manifest = build_manifest(folder, ledger, statuses, tables)
+    files: Json = {}
+    for name, pieces in (
+        ("README.md", [card(manifest).encode()]),
+        (".nv-meta/.info.json", info_json(ledger.shards())),
+        (".nv-meta/split.yaml", split_yaml(ledger.shards())),
+        (".nv-meta/dataset.yaml", dataset_yaml()),
+    ):
+        facts = put(folder.path / name, pieces)
+        files[name] = {"bytes": facts.size_bytes, "sha256": facts.sha256}
+    return manifest | {"files": files}
+
+
+def _put_table(folder: DatasetFolder, put: Put, name: str, lines: Iterable[Json]) -> Json:
     count = 0
 
     def counted() -> Iterator[bytes]:
@@ -55,7 +70,7 @@ def _write_table(folder: DatasetFolder, name: str, lines: Iterable[Json]) -> Jso
             count += 1
             yield json_line(line)
 
-    facts = write_whole(folder.path / "tables" / f"{name}.jsonl", counted())
+    facts = put(folder.path / "tables" / f"{name}.jsonl", counted())
     return {"lines": count, "bytes": facts.size_bytes, "sha256": facts.sha256}
 
 

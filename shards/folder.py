@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import is_temporary, write_whole
+from shards.atomic import is_temporary, sync_folder, write_whole
 from shards.canonical_json import json_line, parse_json, placed_json_lines
 from shards.errors import CannotCreate, DamagedDataset, NotADataset, WrongPlan
 from shards.locks import as_part, exclusive, plan_turn, turn_to_append
@@ -111,8 +111,12 @@ class DatasetFolder:
         """
         try:
             self._refuse_foreign()
-            for name in FOLDERS:
+            lacking = [name for name in FOLDERS if not (self.path / name).is_dir()]
+            for name in lacking:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+            if lacking:  # what is written into them lasts only if they do
+                sync_folder(self.path)
+                sync_folder(self.path.absolute().parent)
         except OSError as error:
             if error.errno not in _CANNOT_WRITE_HERE:
                 raise

@@ -32,7 +32,7 @@ MemberKind = Literal["json", "array", "text", "bytes"]
 
 _SLUG = re.compile(r"(?!.*-\d{6})[a-z0-9][a-z0-9_-]*")  # `-000000` begins a shard's number
 _MEMBER = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
-_RATE = re.compile(r"\d{1,18}(/\d{1,18})?")
+_RATE = re.compile(r"\d{1,100}(/\d{1,100})?")
 _TRACK = re.compile(r"[a-z0-9_]{1,40}")
 
 

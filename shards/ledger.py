@@ -13,10 +13,11 @@ grow with the dataset.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from shards.errors import DamagedDataset
@@ -54,7 +55,8 @@ INSERT INTO incidents (kind, name, id, part, line)
 """
 _INCIDENT_FIELDS = {"recording": "", "id": "", "track": "", "start_ns": 0, "stop_ns": 0, "cause": ""}
 _COMMON_CAUSES = 100
-_MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, sqlite3.Error)
+_WRONG_VALUES = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError)
+_MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, *_WRONG_VALUES)
 """What comes of a line that is JSON, but not what it must be."""
 
 Json = dict[str, Any]
@@ -63,11 +65,16 @@ Json = dict[str, Any]
 class Ledger:
     """Plan and records of a dataset, read when it is made. Close it, or use it as a context manager."""
 
-    def __init__(self, folder: DatasetFolder) -> None:
+    def __init__(self, folder: DatasetFolder, without: Collection[int] = ()) -> None:
         """Read plan and records.
+
+        Args:
+            folder: of the dataset.
+            without: tasks whose records are not read, as if they were not done.
 
         Raises:
             DamagedDataset: they can't be read, or don't fit each other.
+            OSError: the disk of temporary files is full.
         """
         self.head: Json = {}
         """From part 0: configuration and its digest."""
@@ -79,12 +86,18 @@ class Ledger:
         """The sum of what the records counted."""
         self.records_sha256 = ""
         """sha256 over a line `NUMBER.json SHA256` per record, in order: no record can change unseen."""
-        self._folder = folder
+        self._folder, self._without = folder, frozenset(without)
         self._db = sqlite3.connect("")
-        self._db.executescript(_SCHEMA)
-        self._read_plan()
-        self._read_records()
-        self._db.execute(_STALE)
+        try:
+            self._db.executescript(_SCHEMA)
+            self._read_plan()
+            self._read_records()
+            self._db.execute(_STALE)
+        except sqlite3.OperationalError as error:  # of the machine, not of the dataset
+            words = (
+                f"a temporary file can't be written ({error}): make room, or name another folder in TMPDIR"
+            )
+            raise OSError(errno.ENOSPC, words) from error
 
     def close(self) -> None:
         """Drop the temporary file."""
@@ -260,7 +273,7 @@ class Ledger:
         digest = hashlib.sha256()
         self._done = 0
         planned = "SELECT layout, task IN (SELECT task FROM superseded) FROM tasks WHERE task = ?"
-        numbers = ((task,) for task in self._folder.iter_tasks_done())
+        numbers = ((task,) for task in self._folder.iter_tasks_done() if task not in self._without)
         self._db.executemany("INSERT INTO records VALUES (?)", numbers)  # sorted there, not in memory
         for (task,) in self._db.execute("SELECT task FROM records ORDER BY task"):
             row = self._db.execute(planned, (task,)).fetchone()

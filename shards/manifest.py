@@ -9,6 +9,7 @@
                               what the records counted
     tasks                     planned, done, superseded
     plan, tables, records     sizes and hashes
+    files                     sizes and hashes of the dataset card and the files for Energon
 
 `fifth.json.sha256` beside it holds its hash, as `sha256sum` writes it. It is written last of all, and
 removed first when a run begins to finish: a dataset without it is not finished.
@@ -99,14 +100,19 @@ def layout_entry(figures: Mapping[str, Any]) -> Json:
 def write_manifest(folder: Path, manifest: Json) -> None:
     """Write `fifth.json` and its hash, each whole."""
     facts = write_whole(folder / MANIFEST, [json_page(manifest)])
-    write_whole(folder / f"{MANIFEST}.sha256", [f"{facts.sha256}  {MANIFEST}\n".encode()])
+    write_whole(folder / f"{MANIFEST}.sha256", [hash_line(facts.sha256)])
+
+
+def hash_line(sha256: str) -> bytes:
+    """Return what stands in `fifth.json.sha256`."""
+    return f"{sha256}  {MANIFEST}\n".encode()
 
 
 def hash_fits(folder: Path) -> bool:
     """Tell whether `fifth.json` is there and is what `fifth.json.sha256` says."""
     try:
         wanted = read_regular(folder / f"{MANIFEST}.sha256")
-        return wanted == f"{file_facts(folder / MANIFEST).sha256}  {MANIFEST}\n".encode()
+        return wanted == hash_line(file_facts(folder / MANIFEST).sha256)
     except FileNotFoundError:
         return False
 

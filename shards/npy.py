@@ -76,6 +76,8 @@ def npy_view(data: bytes | memoryview, offset: int = 0, size_bytes: int | None =
     before = len(_MAGIC) + 2
     start = bytes(data[offset : offset + before])
     length = int.from_bytes(start[-2:], "little")
+    if offset + size_bytes > len(data):
+        raise BadNpy(f"{offset + size_bytes - len(data)} bytes of it are missing")
     if len(start) < before or start[:-2] != _MAGIC or before + length > size_bytes:
         raise BadNpy("the bytes do not begin with an npy 1.0 header")
     dtype, shape, count = _parse_header(bytes(data[offset + before : offset + before + length]))

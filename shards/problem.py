@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["missing", "changed", "wrong", "left"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,9 @@ class Problem:
     """Key of the sample; empty when the whole file is meant."""
     what: str
     """One sentence."""
+    kind: Kind = "wrong"
+    """`missing`, `changed`: the file is not the one that was written; `repair` makes it again. `wrong`: it
+    holds what must not be, whether or not it was written so. `left`: a stopped run left it."""
 
     def __str__(self) -> str:
         return f"{self.file}: {f'{self.sample}: ' if self.sample else ''}{self.what}"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from shards.keys import parse_key
 from shards.layout import Layout
 from shards.npy import BadNpy, npy_view
-from shards.problem import Problem
+from shards.problem import Kind, Problem
 from shards.provenance import Types
 from shards.sample_rows import row_dtype
 from shards.tar import BadTar, TarFile, walk
@@ -44,6 +44,7 @@ def verify_shard(
     """
     check = _ShardCheck(folder, facts, layout, types, origin_of)
     check.run()
+    check.found.sort(key=lambda problem: problem.kind == "wrong")  # which files changed is not cut off
     if len(check.found) <= _MAX_PROBLEMS:
         return check.found
     more = Problem(f"shards/{facts['name']}.tar", "", f"… and {len(check.found) - _MAX_PROBLEMS} more")
@@ -64,7 +65,7 @@ class _ShardCheck:
         rows = self._rows()
         path = self._path(".tar")
         if not path.is_file():
-            self._say(".tar", "is missing; delete its record, and the next run makes it again")
+            self._say(".tar", "is missing", kind="missing")
             return
         size_bytes = path.stat().st_size
         digest = hashlib.sha256()
@@ -104,7 +105,7 @@ class _ShardCheck:
     def _small_file(self, ending: str, hash_name: str) -> bytes | None:
         path = self._path(ending)
         if not path.is_file():
-            self._say(ending, "is missing")
+            self._say(ending, "is missing", kind="missing")
             return None
         data = path.read_bytes()
         self._compare(ending, hash_name, hashlib.sha256(data).hexdigest())
@@ -115,7 +116,7 @@ class _ShardCheck:
         keys: set[str] = set()
         tokens = dict.fromkeys(self.layout.tracks, 0)
         count = end_offset = 0
-        for key, members in _samples(files):
+        for key, members in samples_in(files):
             parsed = parse_key(key)
             row = rows[count] if rows is not None and count < len(rows) else None
             begin = members[0].header_offset
@@ -169,16 +170,17 @@ class _ShardCheck:
 
     def _compare(self, ending: str, fact: str, got: object) -> None:
         if got != self.facts[fact]:
-            self._say(ending, f"{fact.rpartition('_')[2]} is {got}, and {self.facts[fact]} in its record")
+            what = f"{fact.rpartition('_')[2]} is {got}, and {self.facts[fact]} in its record"
+            self._say(ending, what, kind="changed")
 
-    def _say(self, ending: str, what: str, sample: str = "") -> None:
-        self.found.append(Problem(f"shards/{self.facts['name']}{ending}", sample, what))
+    def _say(self, ending: str, what: str, sample: str = "", kind: Kind = "wrong") -> None:
+        self.found.append(Problem(f"shards/{self.facts['name']}{ending}", sample, what, kind))
 
     def _path(self, ending: str) -> Path:
         return self.folder / f"{self.facts['name']}{ending}"
 
 
-def _samples(files: Iterable[TarFile]) -> Iterator[tuple[str, list[TarFile]]]:
+def samples_in(files: Iterable[TarFile]) -> Iterator[tuple[str, list[TarFile]]]:
     """Group the files of a tar that stand side by side and share their key."""
     key = ""
     members: list[TarFile] = []

@@ -20,7 +20,7 @@ BRIDGE = {
     "adding", "cli", "cli_datasets", "cli_errors", "encoder_choice", "encoder_client", "encoder_server",
     "encoder_slots", "evaluating", "evaluating_pictures", "evaluating_signals", "evaluating_sound",
     "fitting", "jobs", "layouts", "lerobot_export", "measuring", "parts", "pipeline", "reconstruction",
-    "remote_files", "task", "training_signals", "training_sound", "training_video",
+    "remote_files", "repairing", "task", "training_signals", "training_sound", "training_video",
 }  # fmt: skip
 """The modules of ingest that bring all three packages together: `pipeline` and `cli`, and what they are
 split into. A new name in this list is a decision about the architecture."""

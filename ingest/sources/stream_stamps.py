@@ -142,7 +142,13 @@ def stamps_to_ns(stamps: np.ndarray, time_base: Fraction) -> np.ndarray:
     Whole seconds and the rest are converted apart, so that nothing overflows.
     """
     most = FARTHEST_NS * time_base.denominator // (time_base.numerator * NS)
-    stamps = np.clip(stamps, -most, most) if most < 2**63 else stamps
+    if most >= 2**63:  # no stamp is so far away
+        return _exact_ns(stamps, time_base)
+    times_ns = _exact_ns(np.clip(stamps, -most, most), time_base)
+    return np.where(stamps > most, FARTHEST_NS, np.where(stamps < -most, -FARTHEST_NS, times_ns))
+
+
+def _exact_ns(stamps: np.ndarray, time_base: Fraction) -> np.ndarray:
     seconds, rest = np.divmod(stamps * time_base.numerator, time_base.denominator)
     return np.asarray(seconds * NS + rest * NS // time_base.denominator)
 

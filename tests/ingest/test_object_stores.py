@@ -167,6 +167,16 @@ def test_a_store_that_fails_is_no_damage(bucket: Loopback, several: Path, name: 
             examined(there, argument)
 
 
+def test_what_comes_by_network_is_a_sign_of_life(bucket: Loopback, several: Path) -> None:
+    """An engine counts bytes read from files, and would end a worker that reads a slow store for long."""
+    shutil.copytree(several, bucket.folder / "in")
+    heard: list[dict[str, Any]] = []
+    argument = argument_for(several / "card.mp4")
+    examine({**argument, "paths": ["s3://bucket/in/card.mp4"]}, heard.append)
+    assert heard
+    assert heard[0] == {"media_ns": 0, "clips": 0}
+
+
 def test_an_object_that_changes_while_it_is_read_is_noticed(bucket: Loopback, several: Path) -> None:
     """By its identity, also where every byte that was read fits; and one that disappears."""
     shutil.copytree(several, bucket.folder / "in")

@@ -241,6 +241,21 @@ def test_quarantine_in_a_part_is_that_part_s(
     assert spans == sorted((f["start_ns"], f["stop_ns"]) for f in theirs["failures"])
 
 
+def test_quarantine_counts_as_failures_of_its_recording(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that is too many, the run ends before it does what is left of the tasks; the next one does it."""
+    monkeypatch.setattr("ingest.engine_choice.Engine", Deadly)
+    monkeypatch.setattr("ingest.failure_share.LEAST_RECORDINGS", 2)
+    run = shard(sounds, tmp_path / "out", Scope(), max_failure_share=0.0)
+    assert run.stopped_by.startswith("1 of ")
+    done = run.tasks_run
+    assert dataset_info(tmp_path / "out")["tasks"]["done"] == done
+    again = shard(sounds, tmp_path / "out", Scope())
+    assert (again.stopped_by, again.unfinished, again.tasks_run > 0) == ("", [], True)
+    assert finish_dataset(tmp_path / "out").missing == 0
+
+
 def test_parts_are_named_and_checked() -> None:
     """`I/N` from 1 to N; what changes the plan is no matter of a part."""
     assert (Part.parse("3/8"), Part.parse("3/8").share, str(Part(3, 8))) == (Part(3, 8), (2, 8), "3/8")

@@ -278,7 +278,7 @@ def test_two_runs_on_one_dataset_do_not_meet(videos: Path, tmp_path: Path) -> No
 def test_a_recording_that_changes_between_plan_and_task_is_said(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The task gets no record; the next run plans the new content."""
+    """It is set apart; the next run plans the new content."""
     import ingest.pipeline
 
     plan = ingest.pipeline._plan
@@ -291,9 +291,12 @@ def test_a_recording_that_changes_between_plan_and_task_is_said(
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(ingest.pipeline, "_plan", plan_then_change)
-        run = shard(videos, out)
-    assert len(run.unfinished) == 1
-    assert "c.wav has changed" in run.unfinished[0]
+        assert shard(videos, out).unfinished == []
+    (failure,) = dataset_info(out)["failures"]
+    assert failure["recording"] == "c.wav"
+    assert "it has changed since it was planned" in failure["cause"]
+    assert statuses(out) == {"a.mp4": "ok", "b.mp4": "ok", "c.wav": "failed"}
+    assert shard(videos, out).recordings_new == 1
 
 
 def test_a_bag_that_was_idle_for_hours_is_only_its_busy_clips(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_dataset import write_dataset
 
@@ -141,6 +142,14 @@ def test_hostile_npy_headers_are_bad(header: str) -> None:
     """Whatever stands in an npy's header, reading it gives an array or `BadNpy`."""
     with pytest.raises(BadNpy):
         npy_view(npy(header))
+
+
+def test_an_npy_that_is_cut_off_is_bad() -> None:
+    """An npy whose data end before they should, by the size that is said of it, is `BadNpy`."""
+    whole = npy_header(np.dtype("<i8"), (4,)) + bytes(32)
+    assert npy_view(whole).shape == (4,)
+    with pytest.raises(BadNpy, match="8 bytes of it are missing"):
+        npy_view(whole[:-8], 0, len(whole))
 
 
 def test_json_may_be_nested_too_deeply(dataset: Path) -> None:

@@ -20,6 +20,7 @@ from made_dataset import (
 )
 
 from shards import DamagedDataset, DatasetFolder, dataset_info, open_dataset, verify_dataset
+from shards.ledger import _SCHEMA, Ledger
 
 Json = dict[str, Any]
 
@@ -254,3 +255,11 @@ def test_provenance_has_one_type_per_layout(folder: DatasetFolder, monkeypatch: 
     folder.write_record(1, changed)
     with pytest.raises(DamagedDataset, match="other keys or types in their json"):
         folder.finish()
+
+
+def test_a_full_disk_of_temporary_files_is_no_damage(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the join needs on the disk may not fit: that is the machine's fault, and said so."""
+    schema = f"PRAGMA page_size = 512; {_SCHEMA} PRAGMA max_page_count = 1;"
+    monkeypatch.setattr("shards.ledger._SCHEMA", schema)
+    with pytest.raises(OSError, match="make room, or name another folder in TMPDIR"):
+        Ledger(DatasetFolder(dataset))
