@@ -23,7 +23,7 @@ from ingest.reconstruction import Reconstructed, reconstruct_sample
 from shards.reader import Sample, open_dataset
 
 FIFTH = Path(sys.executable).with_name("fifth")
-OPTIONS = ("--clip-seconds", "2", "--fps", "12", "--size", "128", "--device", "cpu")
+OPTIONS = ("--video", "frames-dct", "--clip-seconds", "2", "--fps", "12", "--size", "128", "--device", "cpu")
 
 
 def fifth(*words: str | Path, expect: int = 0) -> str:
