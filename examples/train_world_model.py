@@ -1,7 +1,7 @@
 r"""Train a small world model on camera, microphone and joints of a robot, and let it go on by itself.
 
     python examples/make_recordings.py recordings
-    fifth shard recordings/robots world --size 64 --fps 4 --signal-hz 10 --clip-seconds 1 \
+    fifth shard recordings/robots world --video frames-dct --size 64 --fps 4 --signal-hz 10 --clip-seconds 1 \
         --map camera=/camera/image/compressed --map microphone=/audio \
         --map action=/joint_states:position,velocity
     python examples/train_world_model.py world run              about two minutes on two free cores

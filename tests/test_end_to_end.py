@@ -176,7 +176,9 @@ def test_one_process_writes_the_same_bytes_as_two_workers(
     dataset: Path, recordings: Path, tmp_path: Path
 ) -> None:
     """From Python and in this process: every file is the same as the command's."""
-    settings = Settings(clip_seconds=Fraction(2), fps=Fraction(12), size=128, device="cpu")
+    settings = Settings(
+        video="frames-dct", clip_seconds=Fraction(2), fps=Fraction(12), size=128, device="cpu"
+    )
     shard_recordings([recordings], tmp_path / "out", settings, workers=0)
     assert hashes(tmp_path / "out") == hashes(dataset)
 

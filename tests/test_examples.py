@@ -171,7 +171,19 @@ def world(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     maps = ("camera=/camera/image/compressed", "microphone=/audio", "action=/joint_states:position,velocity")
     robot = recordings / "robots" / "arm_1.mcap"
     command = [str(Path(sys.executable).with_name("fifth")), "shard", str(robot), str(out)]
-    command += ["--size", "32", "--fps", "4", "--signal-hz", "10", "--clip-seconds", "1", "--quiet"]
+    command += [
+        "--video",
+        "frames-dct",
+        "--size",
+        "32",
+        "--fps",
+        "4",
+        "--signal-hz",
+        "10",
+        "--clip-seconds",
+        "1",
+        "--quiet",
+    ]
     command += [word for name in maps for word in ("--map", name)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     return out

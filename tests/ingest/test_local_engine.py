@@ -22,7 +22,7 @@ from ingest.engine import local
 from ingest.engine.local import Engine, Job, Outcome, peak_rss_bytes
 from ingest.engine.watch import Limits, default_memory_bytes
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(autouse=True)
