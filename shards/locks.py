@@ -23,6 +23,7 @@ from typing import BinaryIO
 
 from shards.canonical_json import json_line
 from shards.errors import CannotCreate, DatasetLocked
+from shards.regular_file import open_regular
 
 LOCK = ".lock"
 FOLDER = ".locks"
@@ -150,7 +151,7 @@ def parts_at_work(path: Path) -> dict[str, str]:
 
     held = {}
     for entry in sorted((path / FOLDER).glob("*-of-*"), key=lambda entry: _numbers(entry.name)):
-        with contextlib.suppress(FileNotFoundError), entry.open("rb") as file:
+        with contextlib.suppress(FileNotFoundError), open_regular(entry) as file:
             if not _take(file, fcntl.LOCK_SH):
                 held[entry.name] = _holder(file)
     return held

@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from shards.canonical_json import json_line
+from shards.errors import DamagedDataset
 from shards.folder import DatasetFolder
 from shards.keys import KEY_LENGTH, parse_key, sample_key
 from shards.layout import Layout
 from shards.ledger import Ledger
 from shards.npy import npy_header, npy_view
+from shards.regular_file import open_regular, read_regular
 from shards.sample_rows import row_dtype
 from shards.tar import END_OF_TAR, BadTar, header_mould, padding_of, walk
 from shards.verify_shard import OriginOf, samples_in
@@ -32,7 +34,7 @@ from shards.verify_shard import OriginOf, samples_in
 Json = dict[str, Any]
 Rows = npt.NDArray[Any]
 
-CANNOT = (OSError, BadTar, ValueError, KeyError, TypeError, IndexError, OverflowError)
+CANNOT = (OSError, DamagedDataset, BadTar, ValueError, KeyError, TypeError, IndexError, OverflowError)
 """What comes of files that do not say what they must say."""
 _OF_THE_MANIFEST = ("recordings", "failures", "notes", "passed_over")
 
@@ -40,7 +42,7 @@ _OF_THE_MANIFEST = ("recordings", "failures", "notes", "passed_over")
 def index_of(tar: Path) -> bytes:
     """Return the bytes of `.tar.idx`. Raises one of `CANNOT` for a tar that is damaged."""
     offsets, end = [], 0
-    with tar.open("rb") as file:
+    with open_regular(tar) as file:
         for _, members in samples_in(walk(file, tar.stat().st_size, lambda data: None)):
             offsets.append(members[0].header_offset)
             end = members[-1].end_offset
@@ -50,7 +52,7 @@ def index_of(tar: Path) -> bytes:
 def rows_of(tar: Path, layout: Layout) -> bytes:
     """Return the bytes of `.samples.npy`. Raises one of `CANNOT` for a tar that is damaged."""
     rows = []
-    with tar.open("rb") as file:
+    with open_regular(tar) as file:
         for key, members in samples_in(walk(file, tar.stat().st_size, lambda data: None)):
             data = {file.name.partition(".")[2]: file.data for file in members}
             provenance = json.loads(data["json"])
@@ -73,7 +75,7 @@ def tar_around(tar: Path, rows: Rows, layout: Layout, origin_of: OriginOf) -> It
     Raises one of `CANNOT` where the data are not there.
     """
     names = [member.name for member in layout.members]
-    with tar.open("rb") as file:
+    with open_regular(tar) as file:
         for row in rows:
             number, start_ns = int(row["recording"]), int(row["start_ns"])
             key = sample_key(number, start_ns - (origin_of(number) or 0)).encode()
@@ -102,7 +104,7 @@ def records_from_tables(
         lost: the tasks whose records are damaged or missing, this one among them.
 
     Raises:
-        DamagedDataset, or one of `CANNOT`: what is needed is damaged itself.
+        One of `CANNOT`: what is needed is damaged itself.
     """
     line, part = _planned(folder, task)
     layout = {entry["name"]: entry for entry in manifest["layouts"]}[line["layout"]]
@@ -149,7 +151,7 @@ def _results(folder: DatasetFolder, line: Json, facts: Json | None) -> list[Json
     samples: Counter[int] = Counter()
     length_ns: Counter[int] = Counter()
     if facts is not None:
-        rows = npy_view((folder.shards_folder / f"{facts['name']}.samples.npy").read_bytes())
+        rows = npy_view(read_regular(folder.shards_folder / f"{facts['name']}.samples.npy"))
         columns = (rows[name].tolist() for name in ("recording", "start_ns", "stop_ns"))
         for number, start_ns, stop_ns in zip(*columns, strict=True):
             samples[number] += 1
@@ -172,7 +174,7 @@ def _remaining(folder: DatasetFolder, others: Ledger) -> list[Json]:
     """Return the lines of the table of failures that neither plan nor other records account for."""
     known = Counter(json_line(line) for line in others.incidents())
     remaining = []
-    for data in (folder.path / "tables" / "failures.jsonl").read_bytes().splitlines(keepends=True):
+    for data in read_regular(folder.path / "tables" / "failures.jsonl").splitlines(keepends=True):
         if known[data]:
             known[data] -= 1
         else:

@@ -30,5 +30,10 @@ def read_regular(path: Path) -> bytes:
         return file.read()
 
 
+def bytes_of_regular(path: Path) -> bytes | None:
+    """Return a file's bytes; None where there is none, or something else."""
+    return path.read_bytes() if path.is_file() else None
+
+
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)

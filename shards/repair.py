@@ -35,6 +35,7 @@ from shards.ledger import Ledger
 from shards.manifest import file_facts, hash_line
 from shards.npy import npy_view
 from shards.problem import Problem
+from shards.regular_file import bytes_of_regular
 from shards.verify import KnownShards, Progress, known_shards, origins, verify_shards
 from shards.verify_files import (
     CARD,
@@ -272,7 +273,8 @@ class _Repairing:
     def _complete(self, anew: dict[int, bytes], manifest: Json) -> bool:
         """Tell whether these records and the others that are there are those that the manifest names."""
         tasks = sorted((self.folder.tasks_done() | anew.keys()) & (self.planned or anew.keys()))
-        records = ((task, anew.get(task) or self.folder.record_path(task).read_bytes()) for task in tasks)
+        there = (anew.get(task) or bytes_of_regular(self.folder.record_path(task)) for task in tasks)
+        records = ((task, data or b"") for task, data in zip(tasks, there, strict=True))
         return bool(chain_sha256(records) == manifest["records"]["sha256"])
 
     # Shards

@@ -31,6 +31,7 @@ from shards.ledger import Ledger
 from shards.manifest import layout_entry
 from shards.npy import BadNpy, npy_view
 from shards.problem import Problem
+from shards.regular_file import read_regular
 from shards.tables import recording_lines, shard_lines
 from shards.verify_files import check_small_files, read_ledger
 from shards.verify_shard import OriginOf, verify_shard
@@ -173,9 +174,9 @@ def _double_samples(folder: DatasetFolder, shards: Lines, samples: int) -> Itera
         found = [np.empty((0, 2), np.int64)]
         for facts in shards():
             try:
-                rows = npy_view((folder.shards_folder / f"{facts['name']}.samples.npy").read_bytes())
+                rows = npy_view(read_regular(folder.shards_folder / f"{facts['name']}.samples.npy"))
                 keys = np.stack([rows["recording"].astype(np.int64), rows["start_ns"]], axis=1)
-            except (OSError, BadNpy, ValueError, IndexError):
+            except (OSError, DamagedDataset, BadNpy, ValueError, IndexError):
                 continue  # told already
             found.append(keys[rows["recording"] % np.uint64(passes) == turn])
         keys, counts = np.unique(np.concatenate(found), axis=0, return_counts=True)

@@ -24,6 +24,7 @@ from shards.folder import FORMAT, MANIFEST, DatasetFolder
 from shards.ledger import Ledger
 from shards.manifest import file_facts, hash_line
 from shards.problem import Kind, Problem
+from shards.regular_file import bytes_of_regular, read_regular
 from shards.tables import shard_lines
 
 Json = dict[str, Any]
@@ -108,7 +109,7 @@ def _manifest_anew(folder: DatasetFolder, ledger: Ledger | None) -> Json | None:
 
 def _chosen(folder: DatasetFolder, anew: Json | None) -> SmallFiles:
     """Decide which manifest is the one that was written."""
-    page, line = _bytes(folder.path / MANIFEST), _bytes(folder.path / HASH_FILE)
+    page, line = (bytes_of_regular(folder.path / name) for name in (MANIFEST, HASH_FILE))
     if page is not None and line == _hash_line(page):
         manifest, problems = _parsed(page)
         return SmallFiles(manifest, True, problems=problems)
@@ -139,10 +140,6 @@ def _chosen(folder: DatasetFolder, anew: Json | None) -> SmallFiles:
 def _damaged(name: str, data: bytes | None, what: str) -> Problem:
     kind: Kind = "missing" if data is None else "changed"
     return Problem(name, "", "is missing" if data is None else what, kind)
-
-
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
 
 
 def _hash_line(page: bytes) -> bytes:
@@ -216,7 +213,7 @@ def _records(folder: DatasetFolder, ledger: Ledger | None, manifest: Json, later
     for task in others:
         path = folder.record_path(task)
         try:
-            if parse_json(path.read_bytes(), path).get("task") == task:
+            if parse_json(read_regular(path), path).get("task") == task:
                 continue
             what = "is of another task"
         except DamagedDataset as error:
@@ -238,7 +235,7 @@ def _records_in_table(folder: DatasetFolder) -> Iterator[Problem]:
     gone: set[int] | None = None
     for line in readable_shard_lines(folder):
         path = folder.record_path(line["task"])
-        data = _bytes(path)
+        data = bytes_of_regular(path)
         if data is None or hashlib.sha256(data).hexdigest() != line["record_sha256"]:
             gone = _superseded(folder) if gone is None else gone
             if line["task"] not in gone:
@@ -258,7 +255,7 @@ def _chain(folder: DatasetFolder) -> Json:
     tasks = sorted(folder.tasks_done())
     return {
         "count": len(tasks),
-        "sha256": chain_sha256((n, folder.record_path(n).read_bytes()) for n in tasks),
+        "sha256": chain_sha256((n, bytes_of_regular(folder.record_path(n)) or b"") for n in tasks),
     }
 
 

@@ -195,9 +195,9 @@ class AvResampler:
         self._to_channels = to_channels
         self._layout = "mono" if to_channels == 1 else "stereo"
         self._matrix = None if layout == self._layout else mixing_matrix(channel_names(layout), to_channels)
-        self._resampler: Any = None
-        if sample_rate != to_rate:
-            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=to_rate)
+        self._to_rate = to_rate
+        self._resampler: Any = self._new_resampler() if sample_rate != to_rate else None
+        self._has_given = False
         self._waiting: list[np.ndarray] = []
         self._waiting_samples = 0
 
@@ -217,9 +217,27 @@ class AvResampler:
         """Return what is left."""
         if self._resampler is None:
             return self._nothing()
+        rest, samples = self._waiting, self._drained()
+        if self._has_given or samples.shape[1] or not rest:
+            return samples
+        return self._padded(np.concatenate(rest, axis=1))
+
+    def _drained(self) -> np.ndarray:
         parts = [self._convert()] if self._waiting else []
         parts += [frame.to_ndarray() for frame in self._resampler.resample(None)]
         return np.concatenate(parts, axis=1) if parts else self._nothing()
+
+    def _padded(self, piece: np.ndarray) -> np.ndarray:
+        """Resample what is shorter than libswresample's filter, which gives nothing for it: with silence
+        behind it.
+        """
+        count = piece.shape[1]
+        self._resampler = self._new_resampler()
+        self._waiting = [piece, np.zeros((self._to_channels, self.BLOCK_SAMPLES), np.float32)]
+        return self._drained()[:, : -(-count * self._to_rate // self._sample_rate)]
+
+    def _new_resampler(self) -> Any:
+        return av.AudioResampler(format="fltp", layout=self._layout, rate=self._to_rate)
 
     def _nothing(self) -> np.ndarray:
         return np.zeros((self._to_channels, 0), np.float32)
@@ -230,4 +248,5 @@ class AvResampler:
         frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._layout)
         frame.sample_rate = self._sample_rate
         parts = [out.to_ndarray() for out in self._resampler.resample(frame)]
+        self._has_given |= bool(parts)
         return np.concatenate(parts, axis=1) if parts else self._nothing()

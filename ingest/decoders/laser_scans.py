@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ingest.decoders.promised import as_promised
 from ingest.decoders.row_batches import RowBatches
 from ingest.decoders.well_known import well_known
 from ingest.errors import CannotDecode
@@ -25,6 +26,8 @@ DEGREES = 360
 COLUMNS = tuple(f"range[{degree}]" for degree in range(-180, 180))
 KINDS = ("last",) * DEGREES
 """Ranges are never averaged: half way between a chair and the wall there is nothing."""
+FARTHEST_RAD = 1e6
+"""Angles beyond this, or not finite, are none."""
 RULE = "range in metres per degree, nearest return"
 
 
@@ -49,10 +52,8 @@ def scan_of(message: Any) -> Scan:
     Raises:
         CannotDecode: it has ranges, but no angles for them, or no ranges.
     """
-    try:
+    with as_promised("a laser scan"):
         return _scan(message)
-    except (AttributeError, TypeError, ValueError) as error:  # JSON may hold anything
-        raise CannotDecode(f"a laser scan lacks what its type promises ({error})") from error
 
 
 def _scan(message: Any) -> Scan:
@@ -67,7 +68,7 @@ def _scan(message: Any) -> Scan:
     else:
         first, step = float(message.angle_min), float(message.angle_increment)
         low, high = float(message.range_min), float(message.range_max)
-    if not (np.isfinite(first) and np.isfinite(step)) or (step == 0 and len(ranges) > 1):
+    if not abs(first) + abs(step) * len(ranges) < FARTHEST_RAD or (step == 0 and len(ranges) > 1):
         raise CannotDecode(f"a laser scan of {len(ranges)} beams has no angles (from {first}, by {step})")
     with np.errstate(invalid="ignore"):
         valid = np.isfinite(ranges) & (ranges > 0) & (ranges >= low)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest.decoders.promised import as_promised
 from ingest.decoders.range_images import Projection
 from ingest.decoders.velodyne import VELODYNE_SCAN, points_in_scan
 from ingest.decoders.well_known import well_known
@@ -43,10 +44,8 @@ def points_of(message: Any, type_name: str) -> np.ndarray:
     Raises:
         CannotDecode: a field is missing, or the sizes do not fit the bytes.
     """
-    try:
+    with as_promised("a point cloud"):
         return _points(message, well_known(type_name))
-    except (AttributeError, TypeError, ValueError) as error:  # JSON may hold anything
-        raise CannotDecode(f"a point cloud lacks what its type promises ({error})") from error
 
 
 def _points(message: Any, name: str) -> np.ndarray:

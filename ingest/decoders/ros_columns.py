@@ -138,6 +138,7 @@ def _array(
         return
     kind = kind_of(base) if inner_node == 1 and shown else None
     column = kind if not many and size <= LONGEST_FIXED_ARRAY else None
+    known = known and many and kind is not None  # a type of that name may hold anything
     left_out = shown and not known and column is None and (inner_node == 2 or kind)
     yield Leaf(
         here,
@@ -148,7 +149,7 @@ def _array(
         fixed_array=not many,
         messages=inner_node == 2,
         kind=column,
-        known=known and shown,
+        known=known,
         remark=f"{here} ({plain_name(base)}[{'' if many else size}])" if left_out else "",
     )
 

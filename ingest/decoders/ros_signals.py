@@ -159,9 +159,12 @@ def reader_of(message_type: SignalType) -> ReadValues:
 
 def object_reader(message_type: SignalType) -> ReadValues:
     """Return what reads a type's messages by making objects of them."""
-    getters = [(_getter(leaf), leaf) for leaf in leaves_of(message_type) if leaf.kind]
-    sequences = sequence_fields(message_type.name)
-    joints = message_type.name == JOINT_STATE
+    leaves = list(leaves_of(message_type))
+    getters = [(_getter(leaf), leaf) for leaf in leaves if leaf.kind]
+    sequences = [(leaf.name, _getter(leaf)) for leaf in leaves if leaf.known]
+    has_joints = message_type.name == JOINT_STATE and any(
+        leaf.name == "name" and leaf.base == "string" and leaf.many for leaf in leaves
+    )
 
     def read(data: bytes | memoryview) -> Values:
         message = message_type.deserialize(data)
@@ -172,9 +175,9 @@ def object_reader(message_type: SignalType) -> ReadValues:
                 numbers += value.tolist()
             else:
                 numbers.append(float(value.sec) + float(value.nanosec) * 1e-9 if leaf.duration else value)
-        arrays = {name: np.asarray(getattr(message, name)) for name in sequences}
+        arrays = {name: np.asarray(get(message)) for name, get in sequences}
         arrays = {name: array for name, array in arrays.items() if len(array)}
-        return Values(tuple(numbers), arrays, tuple(message.name) if joints else ())
+        return Values(tuple(numbers), arrays, tuple(message.name) if has_joints else ())
 
     return read
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -298,10 +299,13 @@ class SampleClock:
 
 
 def sound_in(message: Any, type_name: str) -> bytes:
-    """Return the bytes of sound in a message."""
-    for step in AUDIO_TYPES[well_known(type_name)].split("."):
-        message = getattr(message, step)
-    return bytes(message)
+    """Return the bytes of sound in a message.
+
+    Raises:
+        CannotDecode: it lacks what its type promises.
+    """
+    with as_promised("a sound"):
+        return bytes(attrgetter(AUDIO_TYPES[well_known(type_name)])(message))
 
 
 class RosSound:

@@ -71,7 +71,7 @@ class SignalSampler:
 
     def finish(self) -> list[tuple[Window, SignalClip]]:
         """Return the clips that are left."""
-        return self._completed(FOREVER_NS)
+        return self._completed(max((window.stop_ns + 1 for window in self._windows), default=0))
 
     def _completed(self, until_ns: int) -> list[tuple[Window, SignalClip]]:
         if self._at == len(self._windows) or self._windows[self._at].stop_ns >= until_ns:

@@ -164,10 +164,12 @@ class Rosbag2Sqlite:
         self._has_index = [("timestamp",)] in firsts
         ((first,),) = self._rows("SELECT MIN(timestamp) FROM messages")
         ((last,),) = self._rows("SELECT MAX(timestamp) FROM messages")
-        if not all(isinstance(stamp, int | None) for stamp in (first, last)):
-            raise sqlite3.DatabaseError("stamps that are no integers")
-        if first is None:
+        if first is None and last is None:
             return
+        if not (isinstance(first, int) and isinstance(last, int)):
+            raise sqlite3.DatabaseError("stamps that are no integers")
+        if first > last:
+            raise sqlite3.DatabaseError("an index that is out of order")
         if max(last, -first) > LATEST_NS:
             query = "SELECT COUNT(*) FROM messages WHERE timestamp NOT BETWEEN ? AND ?"
             ((lost,),) = self._rows(query, [-LATEST_NS, LATEST_NS])

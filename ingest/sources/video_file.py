@@ -43,6 +43,8 @@ SLACK_NS = NS
 SHORT_NS = 10 * NS
 """Shorter files are read from the beginning, which costs less than knowing whether they seek well."""
 TRIAL_PACKETS = 1000
+MAY_LIE_BESIDE_BYTES = 1 << 16
+"""Headers, indices and padding of a small file."""
 
 
 class VideoFile:
@@ -92,12 +94,13 @@ class VideoFile:
         probes = self._probes(kind, incidents, details)
         tracks: list[Track] = []
         if probes:
-            damage, end_ns = self._read_stamps(probes)
+            damage, end_ns, packet_bytes = self._read_stamps(probes)
             seekable = self._seeks_truly(probes)
             for probe in probes.values():
                 track = probe.track(seekable, incidents.append, self._why_undecodable)
                 tracks += [track] if track else []
             self._compare_with_header(kind, damage, end_ns, incidents)
+            incidents += self._beside_packets(packet_bytes)
         span = Recording(kind, tuple(tracks))
         for ending in self._sidecars if tracks else ():
             self._add_sidecar(ending, span, tracks, incidents)
@@ -130,16 +133,18 @@ class VideoFile:
                 probes[stream.index] = StreamProbe(name, stream, kind)
         return probes
 
-    def _read_stamps(self, probes: dict[int, StreamProbe]) -> tuple[Damage, int]:
-        """Hand out all packets; return what was damaged, and where the last packet of any stream ends.
+    def _read_stamps(self, probes: dict[int, StreamProbe]) -> tuple[Damage, int, int]:
+        """Hand out all packets; return what was damaged, where the last packet of any stream ends, and how
+        many bytes they have.
 
         Streams that become no tracks count for the end: the header's duration counts them too.
         """
         damage, order = Damage(), Interleaving()
-        end_ns = 0
+        end_ns = packet_bytes = 0
         streams = [stream for stream in self._container.streams if not stream.disposition & NOT_SHOWN]
         self._at_beginning = False
         for packet in packets_of(self._container, streams, damage):
+            packet_bytes += packet.size
             probe = probes.get(packet.stream_index)
             if probe is None:
                 end_ns = max(end_ns, pts_to_ns((packet.pts or 0) + (packet.duration or 0), packet.time_base))
@@ -148,7 +153,21 @@ class VideoFile:
             damage.latest_ns = order.latest_ns
             if damage.is_open:
                 damage.end()
-        return damage, max(end_ns, *(probe.span_ns[1] for probe in probes.values()), 0)
+        return damage, max(end_ns, *(probe.span_ns[1] for probe in probes.values()), 0), packet_bytes
+
+    def _beside_packets(self, packet_bytes: int) -> list[Incident]:
+        """Tell of a file that holds far more than its packets, as after a damaged length.
+
+        Pictures and fonts that are attached on purpose lie beside the packets as well.
+        """
+        streams = self._container.streams
+        if any(stream.type == "attachment" or stream.disposition & NOT_SHOWN for stream in streams):
+            return []
+        size_bytes = self._path.stat().st_size
+        if size_bytes - packet_bytes <= max(MAY_LIE_BESIDE_BYTES, size_bytes // 2):
+            return []
+        cause = f"only {packet_bytes} of the file's {size_bytes} bytes belong to a packet, the rest to none"
+        return [Incident("note", cause)]
 
     def _seeks_truly(self, probes: dict[int, StreamProbe]) -> bool:
         """Seek to a few places: each stream's first packet there must be one that was met before.

@@ -224,6 +224,8 @@ class _Child:
         try:
             given = self._make(number)
         except Exception:
+            _remove(work)
+            _remove(tmp)
             return Result(number, "unmade", _cause(), traceback.format_exc())
         Path("/proc/self/clear_refs").write_text("5")
         before, begun = _status("VmRSS"), time.process_time()

@@ -329,8 +329,8 @@ def _bomb(packing: str, size: int) -> bytes:
         return lzma.compress(block, preset=0) * times
     if packing == "lz4":
         context = lz4.frame.LZ4FrameCompressor(block_size=lz4.frame.BLOCKSIZE_MAX4MB)
-        packed = b"".join(context.compress(block) for _ in range(times))
-        return bytes(context.begin() + packed + context.flush())
+        head = context.begin()
+        return bytes(head + b"".join(context.compress(block) for _ in range(times)) + context.flush())
     packer = zstd.ZstdCompressor()
     return b"".join(packer.compress(block) for _ in range(times)) + packer.flush()
 

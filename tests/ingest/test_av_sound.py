@@ -184,6 +184,17 @@ def test_a_pulse_keeps_its_place_when_resampled(rate: int) -> None:
         assert place == pytest.approx(1.00007 * 16_000, abs=2e-3)
 
 
+@pytest.mark.parametrize(("rate", "count", "expected"), [(8000, 1, 2), (8000, 20, 40), (44_100, 50, 19)])
+def test_a_piece_shorter_than_the_filter_is_resampled(rate: int, count: int, expected: int) -> None:
+    """Libswresample gives nothing for it; it is not lost."""
+    resampler = AvResampler("mono", rate, 16_000, 1)
+    assert resampler.push(np.full((1, count), 0.5, np.float32)).shape == (1, 0)
+    heard = resampler.flush()
+    assert heard.shape == (1, expected)
+    assert heard[0, 0] == pytest.approx(0.5, abs=0.01)
+    assert heard.mean() == pytest.approx(0.5, abs=0.1)
+
+
 def test_what_needs_no_resampling_is_given_at_once() -> None:
     """Mixed, not delayed, not changed."""
     samples = np.random.default_rng(1).uniform(-1, 1, (1, 100)).astype(np.float32)

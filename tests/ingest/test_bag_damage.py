@@ -524,6 +524,26 @@ def test_odd_databases(bags: Bags, tmp_path: Path, change: str, cause: str) -> N
         assert sum(track.item_count for track in recording.tracks) == COUNT - 1
 
 
+def test_an_index_that_is_out_of_order(bags: Bags, tmp_path: Path) -> None:
+    """Stamps are not taken from it: every message is looked for, and what happened is told."""
+    path = tmp_path / "x.db3"
+    path.write_bytes(bags["db3"])
+    change_database(
+        path,
+        [
+            "DROP INDEX timestamp_idx",
+            "CREATE INDEX timestamp_idx ON messages (timestamp DESC)",
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_master SET sql = 'CREATE INDEX timestamp_idx ON messages (timestamp ASC)' "
+            "WHERE name = 'timestamp_idx'",
+        ],
+    )
+    recording = probed(path)
+    assert sum(track.item_count for track in recording.tracks) == COUNT
+    assert "an index that is out of order" in recording.incidents[0].cause
+    assert recording.incidents[0].severity == "failure"
+
+
 def test_messages_beside_the_database_are_told(bags: Bags, tmp_path: Path) -> None:
     """Messages that a recorder left in the write-ahead log are a failure that says what to do."""
     path = tmp_path / "x.db3"

@@ -80,6 +80,8 @@ def test_no_beams_and_no_angles() -> None:
         scan_of(SimpleNamespace(ranges=[1.0]))
     with pytest.raises(CannotDecode, match="no angles"):
         scan_of(ros([1.0, 2.0], math.nan, 1))
+    with pytest.raises(CannotDecode, match="no angles"):
+        scan_of(ros([1.0, 2.0], 0, 1e300))
 
 
 def test_the_decoder_gives_rows() -> None:

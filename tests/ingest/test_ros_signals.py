@@ -13,6 +13,7 @@ from made_bags import open_bag as make_bag
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from ingest.decoders.ros_columns import MOST_COLUMNS, Columns, fixed_columns
+from ingest.decoders.ros_signals import object_reader
 from ingest.recording import Recording, Rows
 from ingest.sources.bag import open_bag
 from ingest.sources.bag_types import MessageType
@@ -197,6 +198,32 @@ def test_multi_arrays_are_columns(tmp_path: Path) -> None:
     assert track.details["left_out"] == ["layout.dim (std_msgs/MultiArrayDimension[])"]
     assert "layout.dim" in recording.incidents[0].cause
     assert recording.incidents[0].severity == "note"
+
+
+@pytest.mark.parametrize(
+    ("name", "definition", "left_out"),
+    [
+        ("std_msgs/msg/Float64MultiArray", "float64[] dati", ["dati (float64[])"]),
+        ("std_msgs/msg/Float64MultiArray", "string[] data", []),
+        ("sensor_msgs/msg/JointState", "float64 name", []),
+        ("sensor_msgs/msg/Joy", "float64[2] axes", []),
+    ],
+)
+def test_a_known_name_promises_no_field(name: str, definition: str, left_out: list[str]) -> None:
+    """A recording may define a well-known type in its own way: then it is read as any other type."""
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(f"float64 here\n{definition}", name))
+    own = MessageType(name, store, "test", ros1=False)
+    assert fixed_columns(own).left_out == left_out
+    values: dict[str, Any] = {
+        "float64 name": 3.0,
+        "float64[2] axes": np.array([4.0, 5.0]),
+        "string[] data": ["a", "b"],
+    }
+    message = store.types[name](7.0, values.get(definition, np.array([1.0, 2.0])))
+    read = object_reader(own)(bytes(store.serialize_cdr(message, name)))
+    assert read.numbers == {"float64 name": (7, 3), "float64[2] axes": (7, 4, 5)}.get(definition, (7,))
+    assert (read.arrays, read.names) == ({}, ())
 
 
 def test_long_arrays_are_cut_and_said(tmp_path: Path) -> None:

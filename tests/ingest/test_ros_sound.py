@@ -27,8 +27,9 @@ from ingest.decoders.ros_sound import (
     layout_of,
     raw_samples,
     sound_format,
+    sound_in,
 )
-from ingest.errors import WrongUse
+from ingest.errors import CannotDecode, WrongUse
 from ingest.recording import Incident, Packet, Recording, Sound, Track
 from ingest.sources.bag import open_bag
 
@@ -314,6 +315,12 @@ def test_raw_sound_without_info_is_not_guessed(tmp_path: Path) -> None:
     assert "31984 bytes a second" in incident.cause
     _, track, _ = sound_of(path, audio_formats={"/mic/audio": "s16le:16000:1"})
     assert track.sample_rate == 16_000
+
+
+def test_a_message_without_sound_is_told() -> None:
+    """A recording may define AudioData in its own way."""
+    with pytest.raises(CannotDecode, match="a sound lacks what its type promises"):
+        sound_in(SimpleNamespace(dati=b""), "audio_common_msgs/msg/AudioData")
 
 
 def test_wrong_option_is_refused_at_once(tmp_path: Path) -> None:

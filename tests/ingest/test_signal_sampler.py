@@ -228,6 +228,13 @@ def test_a_clip_without_a_value_has_no_length() -> None:
     assert clip.valid == 0
 
 
+def test_a_clip_at_the_end_of_time_comes_too() -> None:
+    """A clip may end after the latest stamp that counts as one."""
+    rows = rows_of([(2**62, [1.0, 2.0])], 2)
+    ((_, clip),) = clips_of(SignalSampler(signal_track(), windows_at(2**62 - 5, 2**62 + 5), None), [rows])
+    assert clip.values.tolist() == [[1.0, 2.0]]
+
+
 def test_clips_come_as_soon_as_nothing_can_change_them() -> None:
     """After a maximum age, the jitter and a step, and not later."""
     sampler = SignalSampler(signal_track(max_age_ns=12, jitter_ns=5), windows_at(0, 20, 40), Fraction(NS))

@@ -406,6 +406,18 @@ def test_a_wave_file_says_how_long_it_is(container: Callable[[str], Path], tmp_p
     assert wave_length_ns(cut_short(container("a.wav"), tmp_path / "head.wav", 0.00005)) is None
 
 
+def test_most_of_a_file_lies_beside_its_packets(container: Callable[[str], Path], tmp_path: Path) -> None:
+    """As where a damaged length says that the sound is over: what is passed over is told."""
+    data = container("a.wav").read_bytes()
+    place = data.index(b"data") + 4
+    path = tmp_path / "short.wav"
+    path.write_bytes(data[:place] + (1000).to_bytes(4, "little") + data[place + 4 :])
+    with VideoFile(path) as source:
+        (incident,) = source.probe().incidents
+    cause = f"only 1000 of the file's {len(data)} bytes belong to a packet, the rest to none"
+    assert (incident.severity, incident.cause) == ("note", cause)
+
+
 def test_the_last_page_of_an_ogg_is_marked(container: Callable[[str], Path], tmp_path: Path) -> None:
     """A cut within the last page, or before it, leaves no mark."""
     assert not lacks_end_mark(container("a.ogg"))

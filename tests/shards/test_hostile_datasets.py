@@ -21,6 +21,7 @@ from shards import (
     WrongState,
     dataset_info,
     open_dataset,
+    verify_dataset,
 )
 from shards.npy import BadNpy, npy_header, npy_view
 from shards.shapes import COUNT, misfit
@@ -96,6 +97,19 @@ def test_a_pipe_is_no_file(dataset: Path, name: str) -> None:
     os.mkfifo(dataset / name)
     with pytest.raises(ShardsError):
         [sample.arrays for sample in open_dataset(dataset).samples()]
+
+
+def test_every_pipe_is_found(dataset: Path) -> None:
+    """Whichever file is one, `verify` says so and does not wait."""
+    for path in sorted(path for path in dataset.rglob("*") if path.is_file() and path.name != ".fifth.lock"):
+        data = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        name = path.relative_to(dataset).as_posix()
+        assert [problem.what for problem in verify_dataset(dataset) if problem.file == name], name
+        path.unlink()
+        path.write_bytes(data)
+    assert verify_dataset(dataset) == []
 
 
 @pytest.mark.parametrize(
