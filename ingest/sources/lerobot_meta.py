@@ -247,14 +247,15 @@ def flat_names(feature: Mapping[str, Any], name: str) -> list[str]:
     """Return a column name per value of a feature: its own names where there are as many, else numbers.
 
     Names are a list, a list of lists, or a mapping of lists.
+
+    Raises:
+        ValueError: it has no values, or too many.
     """
     count = 1
     for edge in feature["shape"]:
         count *= int(edge)
-    if not 0 <= count <= MOST_COLUMNS:
-        raise CannotOpen(
-            f"feature {name} has {count} values: more than the {MOST_COLUMNS} that can be columns"
-        )
+    if not 1 <= count <= MOST_COLUMNS:
+        raise ValueError(f"{count} values, and 1 to {MOST_COLUMNS} can be columns")
 
     def flat(value: Any) -> Iterator[str]:
         if isinstance(value, Mapping):

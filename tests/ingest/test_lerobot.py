@@ -187,6 +187,22 @@ def test_descriptions_that_cannot_be_used_are_refused(
     assert words in cause
 
 
+@pytest.mark.parametrize("count", [0, 5000])
+def test_a_feature_without_columns_costs_itself_alone(tmp_path: Path, count: int) -> None:
+    """One that has no values, or more than can be columns, is told; the others are there."""
+    robot = write_lerobot(Robot(tmp_path / "robot", lengths=(3,)))
+    path = robot.root / "meta" / "info.json"
+    info = json.loads(path.read_text())
+    info["features"]["action"]["shape"] = [count]
+    path.write_text(json.dumps(info))
+    recording = probed(robot.root, 0)
+    assert "action" not in [track.name for track in recording.tracks]
+    assert "observation_state" in [track.name for track in recording.tracks]
+    (incident,) = recording.incidents
+    assert (incident.severity, incident.track) == ("failure", "action")
+    assert f"{count} values, and 1 to 4096 can be columns" in incident.cause
+
+
 def test_opening_without_an_episode_says_what_to_give(robots: dict[str, Robot]) -> None:
     """A dataset is not one recording; an index that is not there is refused."""
     with pytest.raises(CannotOpen, match="say which, with `episode=`"):
