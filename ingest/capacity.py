@@ -34,11 +34,9 @@ from typing import Any
 from ingest.errors import WrongUse
 
 FORMAT = "fifth-measured-1"
-STAGES = ("read", "decode", "encode", "write", "stream")
 UNITS = {"read": "bytes", "write": "bytes", "stream": "bytes"}
 """`media_seconds` for the others."""
 TERABYTE = 10**12
-MONTH_SECONDS = Fraction(365 * 24 * 3600, 12)
 DAY_SECONDS = 24 * 3600
 
 Number = int | float | Fraction

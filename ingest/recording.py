@@ -12,7 +12,7 @@ unchanged, so that what planning learned travels to the workers and nothing is s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -201,10 +201,6 @@ class Recording:
             incidents=tuple(Incident(**incident) for incident in data["incidents"]),
             details=dict(data["details"]),
         )
-
-    def with_tracks(self, tracks: Iterable[Track]) -> Recording:
-        """Return the same recording with other tracks."""
-        return replace(self, tracks=tuple(tracks))
 
 
 @dataclass(frozen=True, eq=False)

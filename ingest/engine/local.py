@@ -19,11 +19,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from ingest.engine.watch import Limits, Watch
 
@@ -138,7 +138,7 @@ class Engine:
         if self._count == 0:
             yield from (self._here(job) for job in jobs)
             return
-        waiting: deque[_Ticket] = deque()
+        waiting: deque[Ticket] = deque()
         exhausted = False
         while waiting or not exhausted:
             while not exhausted and len(waiting) < 4 * self._count and self._has_room():
@@ -146,9 +146,9 @@ class Engine:
                 if job is None:
                     exhausted = True
                 else:
-                    waiting.append(_Ticket(job))
+                    waiting.append(Ticket(job))
                     self._free_worker().start(waiting[-1])
-            ready = _ready(waiting, in_order)
+            ready = take_ended(waiting, in_order)
             if not ready and (waiting or not exhausted):
                 self._listen()
             yield from ready
@@ -189,16 +189,19 @@ class Engine:
         return Outcome(job, kind, result, peak_rss_bytes(), time.monotonic() - begun)
 
 
-class _Ticket:
+@dataclass(eq=False)
+class Ticket:
     """A job under way and, in the end, its outcome."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.begun = time.monotonic()
-        self.outcome: Outcome | None = None
+    job: Job
+    begun: float = field(default_factory=time.monotonic, kw_only=True)
+    outcome: Outcome | None = field(default=None, kw_only=True)
 
 
-def _ready(waiting: deque[_Ticket], in_order: bool) -> list[Outcome]:
+AnyTicket = TypeVar("AnyTicket", bound=Ticket)
+
+
+def take_ended(waiting: deque[AnyTicket], in_order: bool) -> list[Outcome]:
     """Take the ended jobs out of the queue: all, or in order those before the first still under way."""
     ended = []
     for ticket in list(waiting):
@@ -231,12 +234,12 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         self.connection = Connection(ours.detach())
-        self.ticket: _Ticket | None = None
+        self.ticket: Ticket | None = None
         self.has_ended = False
         self._limits = limits
         self._watch = Watch(self.process.pid, limits)
 
-    def start(self, ticket: _Ticket) -> None:
+    def start(self, ticket: Ticket) -> None:
         self.ticket = ticket
         self._watch = Watch(self.process.pid, self._limits)
         job = ticket.job

@@ -26,7 +26,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ingest.engine.local import Engine, Job, Outcome, Progress, told
+from ingest.engine.local import Engine, Job, Outcome, Progress, Ticket, take_ended, told
 from ingest.engine.watch import Limits
 from ingest.errors import WrongUse
 
@@ -95,15 +95,13 @@ def stop() -> None:
     ray.shutdown()
 
 
-@dataclass
-class _Flight:
-    """A job that was given to the cluster and, in the end, its outcome."""
+@dataclass(eq=False)
+class _Flight(Ticket):
+    """A job that was given to the cluster."""
 
-    job: Job
     messages: Any
     """Ray's generator of the texts that it sends."""
     lost: int = 0
-    outcome: Outcome | None = None
 
 
 @dataclass
@@ -187,7 +185,7 @@ class RayEngine(Engine):
                     exhausted = True
                 else:
                     waiting.append(self._launch(job))
-            ready = _landed(waiting, in_order)
+            ready = take_ended(waiting, in_order)
             if not ready and waiting:
                 self._listen_to([flight for flight in waiting if flight.outcome is None])
             yield from ready
@@ -262,18 +260,6 @@ class RayEngine(Engine):
             return
         self._say("a node of the cluster was lost; what it was at is done again by another one")
         flight.messages = self._submit(flight.job)
-
-
-def _landed(waiting: deque[_Flight], in_order: bool) -> list[Outcome]:
-    """Take the ended jobs out of the queue: all, or in order those before the first still under way."""
-    ended = []
-    for flight in list(waiting):
-        if flight.outcome is not None:
-            waiting.remove(flight)
-            ended.append(flight.outcome)
-        elif in_order:
-            break
-    return ended
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from the weights by more than one draw. Everything is integers, and alike on eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -22,7 +22,6 @@ import numpy as np
 
 from shards.streaming.order import IntArray, permutation
 
-Schedule = Sequence[tuple[int, Mapping[str, float]]]
 _SHARE = 1 << 40
 """Shares are whole numbers of this many parts."""
 

@@ -25,3 +25,9 @@ def made_kind(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         return made[name]
 
     return make
+
+
+@pytest.fixture
+def engine_jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers import `engine_jobs`, whose functions the engines' tests name."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)

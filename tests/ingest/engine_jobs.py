@@ -6,12 +6,26 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ingest.engine.local import Job, Outcome
+
 Argument = dict[str, Any]
 Progress = Callable[[Argument], None]
+
+
+def job(function: str, **argument: Any) -> Job:
+    return Job(f"engine_jobs:{function}", argument)
+
+
+def doubles(count: int) -> list[Job]:
+    return [job("double", number=number) for number in range(count)]
+
+
+def numbers(outcomes: Iterable[Outcome]) -> list[int]:
+    return [outcome.result["number"] for outcome in outcomes]
 
 
 def double(argument: Argument, progress: Progress) -> Argument:

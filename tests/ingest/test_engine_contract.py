@@ -13,19 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_jobs import doubles, job, numbers
 
-from ingest.engine.local import Engine, Job, Outcome
+from ingest.engine.local import Engine, Job
 from ingest.engine.watch import Limits
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("engine_jobs_can_be_imported")]
 
 Make = Callable[..., Engine]
 RAY = pytest.param("ray", marks=pytest.mark.slow)
-
-
-@pytest.fixture(autouse=True)
-def _jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +43,6 @@ def engine(request: pytest.FixtureRequest) -> Make:
     from ingest.engine.ray_cluster import RayEngine
 
     return lambda *given, **named: RayEngine(2, *given, **named)
-
-
-def job(function: str, **argument: Any) -> Job:
-    return Job(f"engine_jobs:{function}", argument)
-
-
-def doubles(count: int) -> list[Job]:
-    return [job("double", number=number) for number in range(count)]
-
-
-def numbers(outcomes: Iterator[Outcome]) -> list[int]:
-    return [outcome.result["number"] for outcome in outcomes]
 
 
 def test_every_job_has_its_outcome(engine: Make) -> None:

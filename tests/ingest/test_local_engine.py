@@ -11,48 +11,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_jobs import doubles, job, numbers
 
 from ingest.engine import local
-from ingest.engine.local import Engine, Job, Outcome, peak_rss_bytes
+from ingest.engine.local import Engine, Job, peak_rss_bytes
 from ingest.engine.watch import Limits, default_memory_bytes
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("engine_jobs_can_be_imported")]
 
 
-@pytest.fixture(autouse=True)
-def _jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-
-
-def job(function: str, **argument: Any) -> Job:
-    return Job(f"engine_jobs:{function}", argument)
-
-
-def doubles(count: int) -> list[Job]:
-    return [job("double", number=number) for number in range(count)]
-
-
-def numbers(outcomes: Iterator[Outcome]) -> list[int]:
-    return [outcome.result["number"] for outcome in outcomes]
-
-
-def test_every_job_has_its_outcome() -> None:
-    """More jobs than workers; each worker is a process that is used again."""
+def test_a_worker_is_a_process_that_is_used_again() -> None:
+    """There are never more than were asked for."""
     with Engine(2) as engine:
         outcomes = list(engine.run(doubles(20)))
-    assert sorted(outcome.result["number"] for outcome in outcomes) == list(range(0, 40, 2))
-    assert {outcome.kind for outcome in outcomes} == {"done"}
-    assert all(outcome.job.argument["number"] * 2 == outcome.result["number"] for outcome in outcomes)
-    processes = {outcome.result["process"] for outcome in outcomes}
-    assert 1 <= len(processes) <= 2
-    assert os.getpid() not in processes
-    assert all(outcome.peak_rss_bytes > 1_000_000 for outcome in outcomes)
+    assert 1 <= len({outcome.result["process"] for outcome in outcomes}) <= 2
 
 
 def test_fewer_jobs_than_workers_start_no_more_processes() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_jobs import doubles, job
 from made_video import Pictures, write_video
-from test_engine_contract import doubles, job
 
 from ingest.configuration import Settings
 from ingest.engine.local import Outcome
@@ -23,14 +23,13 @@ from ingest.errors import WrongUse
 from ingest.pipeline import Listener, shard_recordings
 from shards import dataset_info, verify_dataset
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.slow,
+    pytest.mark.usefixtures("engine_jobs_can_be_imported"),
+]
 
 SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="cpu", shard_seconds=1)
-
-
-@pytest.fixture(autouse=True)
-def _jobs_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")
