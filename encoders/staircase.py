@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from encoders.errors import WrongInput
+
 
 @dataclass(frozen=True, eq=False)
 class Staircase:
@@ -66,6 +68,16 @@ class Staircase:
         return steps.masked_fill(missing, -1), outside
 
     def stand_ins(self, steps: Tensor) -> Tensor:
-        """Return the values that steps [R, D] stand for, NaN for -1."""
+        """Return the values that steps [R, D] stand for, NaN for -1.
+
+        Raises:
+            WrongInput: a step is above its column's top.
+        """
+        if bool((steps > self.top).any()):
+            row, column = (steps > self.top).nonzero()[0].tolist()
+            raise WrongInput(
+                f"column {column} has {int(self.top[column]) + 1} steps, from 0; "
+                f"row {row} has step {int(steps[row, column])}"
+            )
         picked = self.values.gather(1, steps.clamp(min=0).t()).t()
         return picked.masked_fill(steps < 0, float("nan"))

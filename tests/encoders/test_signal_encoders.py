@@ -83,6 +83,16 @@ def test_values_outside_saturate_and_are_counted() -> None:
     assert back(encoder, tokens) == [[1.0, 1.0, 4.0, 4.0, 4.0, 1.0]]
 
 
+@pytest.mark.parametrize(("code", "column"), [(4, 1), (6, 1), (6, 0)])
+def test_a_code_that_its_column_has_not_is_refused(code: int, column: int) -> None:
+    """Each column has as many codes as bins, few though they are: no other one's value is taken."""
+    encoder = fitted("bins-255", [1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 3.0, 3.0, 3.0])
+    codes = np.ones((2, 2), np.uint8)
+    codes[1, column] = code
+    with pytest.raises(WrongInput, match=f"column {column} has {5 if column == 0 else 3} steps"):
+        reconstruct_clip(encoder, codes, 2)
+
+
 def test_no_columns_are_no_columns() -> None:
     """A signal of no columns is fitted, encoded and reconstructed to nothing."""
     for name in ("bins-255", "mulaw-1024"):
