@@ -159,10 +159,7 @@ def encoder_for(spec: TokenSpec | Mapping[str, Any], device: str | torch.device 
         ModelNotFound: no model with these weights is on this machine.
         DeviceUnavailable: the device is not on this machine.
     """
-    try:
-        stored = spec if isinstance(spec, TokenSpec) else TokenSpec.from_json(spec)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WrongSpec(f"this is no token spec of this version: {type(error).__name__}: {error}") from error
+    stored = spec if isinstance(spec, TokenSpec) else TokenSpec.from_json(spec)
     try:
         encoder = _rebuilt(stored, _device(device))
     except (KeyError, TypeError, ValueError, WrongInput, WrongSetting) as error:

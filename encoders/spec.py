@@ -13,6 +13,8 @@ from fractions import Fraction
 from math import log2, prod
 from typing import Any, Literal
 
+from encoders.errors import WrongSpec
+
 Medium = Literal["pictures", "depth", "sound", "signal"]
 Kind = Literal["codes", "bytes", "features"]
 
@@ -211,12 +213,20 @@ class TokenSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TokenSpec:
-        """Make a spec from what `to_json` returned."""
-        values = {name: value for name, value in data.items() if name != "tokens_per_second"}
-        for name in ("shape", "strides", "codebook_sizes"):
-            values[name] = tuple(values[name])
-        values["input"] = InputSpec.from_json(values["input"])
-        return cls(**values)
+        """Make a spec from what `to_json` returned.
+
+        Raises:
+            WrongSpec: it is damaged, or of another version.
+        """
+        try:
+            values = {name: value for name, value in data.items() if name != "tokens_per_second"}
+            for name in ("shape", "strides", "codebook_sizes"):
+                values[name] = tuple(values[name])
+            values["input"] = InputSpec.from_json(values["input"])
+            return cls(**values)
+        except (AttributeError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+            words = f"{type(error).__name__}: {error}"
+            raise WrongSpec(f"this is no token spec of this version: {words}") from error
 
 
 def fraction_text(value: Fraction | None) -> str:

@@ -60,10 +60,14 @@ def weights_from(path: str | Path, sha256: str = "") -> Weights:
         WrongSpec: it is another file than the one asked for.
     """
     path = Path(path)
-    if not path.is_file():
+    try:
+        is_file, size_bytes = path.is_file(), path.stat().st_size
+    except (OSError, ValueError):  # not there, or no path at all
+        is_file = False
+    if not is_file:
         raise WrongSetting(f"{path} is no file: give the .safetensors file that `fifth train` wrote")
-    if path.stat().st_size > MOST_BYTES:
-        raise WrongSetting(f"{path} has {path.stat().st_size} bytes, more than weights of ours can have")
+    if size_bytes > MOST_BYTES:
+        raise WrongSetting(f"{path} has {size_bytes} bytes, more than weights of ours can have")
     return _checked(path.read_bytes(), str(path), sha256)
 
 

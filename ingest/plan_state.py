@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from ingest.configuration import Configuration
+from ingest.decoders.promised import MISFITS
 from ingest.errors import IngestError
 from ingest.layouts import identity
 from ingest.on_disk import temporary_database
@@ -84,7 +85,11 @@ class PlanState:
             return
         for place, line in self._files.placed_plan_lines(self._next_part):
             self._next_part = place[0] + 1
-            self._read(line, place)
+            try:
+                self._read(line, place)
+            except MISFITS as error:
+                words = f"a line lacks or mistypes something ({type(error).__name__}: {error})"
+                raise IngestError(f"plan part {place[0]}: {words}; `fifth verify` says more") from error
 
     def _read(self, line: Line, place: Place) -> None:
         kind = line["kind"]

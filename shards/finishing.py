@@ -24,8 +24,12 @@ Put = Callable[[Path, Iterable[bytes]], FileFacts]
 """Takes a file's bytes to where they belong (or compares them with what is there), and measures them."""
 
 
-def finish(folder: DatasetFolder) -> Json:
+def finish(folder: DatasetFolder, put: Put | None = None) -> Json:
     """Write everything that plan and records determine, and return the manifest.
+
+    Args:
+        folder: of the dataset.
+        put: writes a table, the card, or a file for Energon; None: whole, or not at all.
 
     Raises:
         DamagedDataset: plan and records do not fit each other.
@@ -33,7 +37,7 @@ def finish(folder: DatasetFolder) -> Json:
     with Ledger(folder) as ledger:
         (folder.path / f"{MANIFEST}.sha256").unlink(missing_ok=True)
         sync_folder(folder.path)  # else a power loss could bring it back beside newer tables
-        manifest = derive(folder, ledger, write_whole)
+        manifest = derive(folder, ledger, put or write_whole)
     write_manifest(folder.path, manifest)
     return manifest
 

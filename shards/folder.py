@@ -25,6 +25,7 @@ from shards.canonical_json import json_line, parse_json, placed_json_lines
 from shards.errors import CannotCreate, DamagedDataset, NotADataset, WrongPlan
 from shards.locks import as_part, exclusive, plan_turn, turn_to_append
 from shards.regular_file import open_regular, read_regular
+from shards.shapes import PLAN_LINES, RECORD_FILE, misfit
 
 FORMAT = 1
 FOLDERS = ("plan", "records", "shards", "tables", ".nv-meta")
@@ -190,7 +191,7 @@ class DatasetFolder:
                 raise DamagedDataset(f"{self.plan_path(expected)}: is missing; there is a later plan part")
             if part >= first_part:
                 for offset, line in placed_json_lines(self.plan_path(part)):
-                    yield (part, offset), line
+                    yield (part, offset), _plan_line(line, self.plan_path(part))
 
     def plan_line(self, place: PlanPlace) -> dict[str, Any]:
         """Return the plan's line at a place.
@@ -201,7 +202,7 @@ class DatasetFolder:
         path = self.plan_path(place[0])
         with open_regular(path) as file:
             file.seek(place[1])
-            return parse_json(file.readline(), path)
+            return _plan_line(parse_json(file.readline(), path), path)
 
     def write_plan_part(self, lines: Iterable[Mapping[str, Any]]) -> int:
         """Write the next plan part, whole.
@@ -254,7 +255,10 @@ class DatasetFolder:
         """Return a task's record and the sha256 of its file. Raises what `read_record` does."""
         path = self.record_path(task)
         data = read_regular(path)
-        return parse_json(data, path), hashlib.sha256(data).hexdigest()
+        record = parse_json(data, path)
+        if what := misfit(record, RECORD_FILE):
+            raise DamagedDataset(f"{path}: {what}")
+        return record, hashlib.sha256(data).hexdigest()
 
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Append a line to `run.jsonl`: time, host, process, or whatever else must not be elsewhere."""
@@ -362,6 +366,16 @@ class DatasetFolder:
         self.check()
         self.remove_superseded()
         return finish(self)
+
+
+def _plan_line(line: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a plan's line that is what its kind must be."""
+    kind = line.get("kind")
+    if not isinstance(kind, str) or kind not in PLAN_LINES:
+        raise DamagedDataset(f"{path}: a line is of unknown kind {kind!r:.100}")
+    if what := misfit(line, PLAN_LINES[kind]):
+        raise DamagedDataset(f"{path}: a line of kind {kind!r}: {what}")
+    return line
 
 
 def _numbers(folder: Path, pattern: re.Pattern[str]) -> Iterator[int]:

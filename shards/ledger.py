@@ -24,6 +24,7 @@ from shards.errors import DamagedDataset
 from shards.folder import FORMAT, DatasetFolder, shard_name
 from shards.keys import recording_number
 from shards.layout import Layout
+from shards.provenance import are_types
 from shards.shapes import SHARD_LINE, misfit
 
 _SCHEMA = """
@@ -315,6 +316,8 @@ class Ledger:
             raise self._damaged(f"records/{task:06d}.json names shard {shard['name']!r}")
         figures = self.layouts[layout]
         provenance = shard["provenance"]
+        if not (provenance == {} or are_types(provenance)):
+            raise self._damaged(f"shard {shard['name']} has {provenance!r:.200} as the types of its json")
         if figures["provenance"] not in ({}, provenance):
             raise self._damaged(
                 f"the samples of shard {shard['name']} have other keys or types in their json than those of "

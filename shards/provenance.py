@@ -46,6 +46,15 @@ def types_of(value: Any, where: str = "json") -> Any:
     )
 
 
+def are_types(value: Any) -> bool:
+    """Tell whether a stored JSON value is what `types_of` may return."""
+    if isinstance(value, dict):
+        return bool(value) and all(are_types(item) for item in value.values())
+    if isinstance(value, list):
+        return len(value) == 1 and are_types(value[0])
+    return value in _NAMES.values()
+
+
 def differences(expected: Any, got: Any, where: str = "json") -> list[str]:
     """Return in words where two types differ; empty where they are equal."""
     if isinstance(expected, dict) and isinstance(got, dict):

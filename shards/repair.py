@@ -26,7 +26,7 @@ from shards import mending
 from shards.atomic import FileFacts, measure, sync_folder, write_whole
 from shards.canonical_json import json_page
 from shards.errors import DamagedDataset, ShardsError
-from shards.finishing import derive
+from shards.finishing import derive, finish
 from shards.flips import unflipped
 from shards.folder import MANIFEST, DatasetFolder
 from shards.joined import ADDED, addition_folders
@@ -424,7 +424,7 @@ class _Repairing:
         others = [p for p in small.problems if p.kind not in ("missing", "changed")]
         if small.sound and not small.proven and not self.dry_run:
             self._keep_card(damaged)
-            self.folder.finish()
+            damaged |= self._finish()
         elif small.sound and damaged and not self.dry_run:
             self._keep_card(damaged)
             self._derive(damaged)
@@ -443,6 +443,21 @@ class _Repairing:
         files = [left.file for left in self.done.left]
         files += [problem.file for problem in small.problems if problem.kind == "wrong"]
         return any(name.startswith(("plan", "records")) for name in files)
+
+    def _finish(self) -> set[str]:
+        """Write all that plan and records determine; return which files are other than they were."""
+        changed = set()
+
+        def put(path: Path, pieces: Iterable[bytes]) -> FileFacts:
+            before = file_facts(path) if path.is_file() else None
+            facts = write_whole(path, pieces)
+            if facts != before:
+                changed.add(path.relative_to(self.folder.path).as_posix())
+            return facts
+
+        self.folder.remove_superseded()
+        finish(self.folder, put)
+        return changed
 
     def _derive(self, damaged: set[str]) -> None:
         def put(path: Path, pieces: Iterable[bytes]) -> FileFacts:

@@ -3,16 +3,20 @@
     {"name": str, "samples": COUNT, "rate?": str, "tokens": {str: COUNT}, "strides": [COUNT]}
 
 A type stands for its values, a range for the whole numbers in it, a list for any number of such values, an
-object for its keys (those with `?` may be missing or null), and `{str: X}` for any keys.
+object for its keys (those with `?` may be missing or null), `{str: X}` for any keys, and a pattern for texts.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 COUNT = range(2**63)
 INT64 = range(-(2**63), 2**63)
+CONTENT_ID = re.compile(r"[0-9a-f]{64}")
+ID_IF_ANY = re.compile(r"([0-9a-f]{64})?")
+"""Empty: the recording could not even be read."""
 _LONGEST_SHOWN = 60
 
 HASHED = {"bytes": COUNT, "sha256": str}
@@ -62,7 +66,7 @@ SHARD_LINE = {
 }
 RECORDING_LINE = {
     "recording": str,
-    "id": str,
+    "id": ID_IF_ANY,
     "status": str,
     "layout": str,
     "samples": COUNT,
@@ -76,6 +80,46 @@ INCIDENT_LINE = {
     "track": str,
     "start_ns": INT64,
     "stop_ns": INT64,
+}
+CLIPS = {"id": CONTENT_ID, "first": COUNT, "count": COUNT}
+PLAN_LINES: dict[str, Any] = {
+    "part": {
+        "part": COUNT,
+        "format": COUNT,
+        "fifth": str,
+        "configuration": dict,
+        "configuration_digest": str,
+    },
+    "layout": {"layout": {"name": str, "members": [dict], "tracks": [dict]}},
+    "recording": {
+        "recording": str,
+        "id": ID_IF_ANY,
+        "status": str,
+        "duplicate_of?": str,
+        "layout?": str,
+        "origin_ns?": INT64,
+        "stop_ns?": INT64,
+        "clips?": COUNT,
+        "replaces?": [CONTENT_ID],
+        "about?": dict,
+        "info?": dict,
+    },
+    "failure": {"recording?": str, "id?": str, "cause": str},
+    "note": {"recording?": str, "id?": str, "cause": str},
+    "passed_over": {"reason": str, "count": COUNT},
+    "task": {"task": COUNT, "layout": str, "clips?": [CLIPS], "supersedes?": [COUNT]},
+    "quarantine": {"recording": str, **CLIPS, "cause": str},
+}
+"""Lines of a plan, by their `kind`."""
+RECORD_FILE = {
+    "task": COUNT,
+    "part": COUNT,
+    "layout": str,
+    "shard?": {"name": str, "samples": COUNT, "provenance": dict, "tokens": {str: COUNT}},
+    "recordings": [{"id": CONTENT_ID, "clips": COUNT, "samples": COUNT, "seconds_ns": COUNT}],
+    "failures": [PLAN_LINES["failure"]],
+    "notes": [PLAN_LINES["note"]],
+    "counts": {"clips_without_content?": COUNT, "saturated?": {str: COUNT}},
 }
 TRACK = {
     "name": str,
@@ -104,6 +148,9 @@ def misfit(value: Any, shape: Any, where: str = "") -> str:
     """Return what a value lacks or mistypes, in words; empty where it fits."""
     if isinstance(shape, type):
         return "" if type(value) is shape else _wrong(value, shape.__name__, where)
+    if isinstance(shape, re.Pattern):
+        matches = type(value) is str and shape.fullmatch(value) is not None
+        return "" if matches else _wrong(value, f"a text like {shape.pattern}", where)
     if isinstance(shape, range):
         fits = type(value) is int and value in shape
         return "" if fits else _wrong(value, f"a whole number from {shape[0]} to {shape[-1]}", where)

@@ -28,12 +28,18 @@ def shard_lines(table: Path) -> Iterator[Json]:
 
 def recording_lines(table: Path) -> Iterator[Json]:
     """Yield the lines of `tables/recordings.jsonl`. Raises as above."""
-    return _lines(table, RECORDING_LINE)
+    for line in _lines(table, RECORDING_LINE):
+        if line["samples"] and not line["id"]:
+            raise DamagedDataset(f"{table}: {line['recording']!r:.100} has samples, and no content id")
+        yield line
 
 
 def incident_lines(table: Path) -> Iterator[Json]:
     """Yield the lines of `tables/failures.jsonl`. Raises as above."""
-    return _lines(table, INCIDENT_LINE)
+    for line in _lines(table, INCIDENT_LINE):
+        if line["kind"] not in ("failure", "note"):
+            raise DamagedDataset(f"{table}: a line is neither failure nor note: {line['kind']!r:.100}")
+        yield line
 
 
 def _lines(table: Path, shape: Json) -> Iterator[Json]:

@@ -25,6 +25,8 @@ from shards.ledger import Ledger
 from shards.manifest import file_facts, hash_line
 from shards.problem import Kind, Problem
 from shards.regular_file import bytes_of_regular, read_regular
+from shards.shapes import MANIFEST as SHAPE
+from shards.shapes import misfit
 from shards.tables import shard_lines
 
 Json = dict[str, Any]
@@ -112,7 +114,8 @@ def _chosen(folder: DatasetFolder, anew: Json | None) -> SmallFiles:
     page, line = (bytes_of_regular(folder.path / name) for name in (MANIFEST, HASH_FILE))
     if page is not None and line == _hash_line(page):
         manifest, problems = _parsed(page)
-        return SmallFiles(manifest, True, problems=problems)
+        is_json = all(problem.kind != "changed" for problem in problems)
+        return SmallFiles(manifest, is_json, problems=problems)
     if anew is not None:
         given = json_page(anew)
         if line == _hash_line(given):
@@ -154,6 +157,8 @@ def _parsed(page: bytes) -> tuple[Json | None, list[Problem]]:
     if manifest.get("format") != FORMAT:
         what = f"is of format {manifest.get('format')!r}, not {FORMAT}"
         return None, [Problem(MANIFEST, "", what)]
+    if what := misfit(manifest, SHAPE):
+        return None, [Problem(MANIFEST, "", what, "changed")]
     return manifest, []
 
 

@@ -19,6 +19,8 @@ from ingest.timing import NS, Ticks
 MOST_PLANES = 8
 """PyAV reads behind the end of its list of planes where a frame has so many: such a frame must be packed
 by libswresample before its planes are touched."""
+NO_ARRAYS = ("s64", "s64p")
+"""Sample formats that PyAV makes no arrays of."""
 
 
 GATHERED_SAMPLES = 16384
@@ -106,7 +108,8 @@ class SoundDecoder:
             yield Sound(start_ns, samples, rate, layout)
 
     def _samples(self, frame: Any) -> np.ndarray:
-        if not frame.format.is_planar or frame.layout.nb_channels < MOST_PLANES:
+        few_planes = not frame.format.is_planar or frame.layout.nb_channels < MOST_PLANES
+        if few_planes and frame.format.name not in NO_ARRAYS:
             return planar_float(frame)
         if self._packer is None:
             rate = frame.sample_rate

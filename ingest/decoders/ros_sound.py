@@ -98,7 +98,15 @@ def sound_format(text: str) -> SoundFormat | None:
 def format_of_info(info: Any) -> str:
     """Return what an AudioInfo message says of its sibling, written as `sound_format` reads it; empty
     where it does not say enough.
+
+    Raises:
+        CannotDecode: it lacks what its type promises.
     """
+    with as_promised("a sound's description"):
+        return _format_of_info(info)
+
+
+def _format_of_info(info: Any) -> str:
     if str(info.coding_format).strip().lower() == "mp3":
         return "mp3"
     coding = str(info.sample_format).strip().lower().replace("_", "")

@@ -151,7 +151,8 @@ class OpenShard:
         offsets = column.offsets[rows].astype(np.int64)
         stops = offsets + column.sizes[rows].astype(np.int64)
         typed = column.typed
-        if not column.header_bytes or int(stops.max(initial=0)) > typed.nbytes:
+        too_far = int(stops.max(initial=0)) > typed.nbytes or column.step_items > typed.size
+        if not column.header_bytes or too_far:
             pairs = [self.span(row, column) for row in rows.tolist()]
             return np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
         starts = offsets + column.header_bytes
@@ -175,7 +176,8 @@ class OpenShard:
             view = npy_view(column.tar, column.offsets.item(row), column.sizes.item(row))
         except BadNpy:
             self._damaged(row, name)
-        if view.size != stop - start or not column.member.fits(view.shape):
+        member = column.member
+        if view.size != stop - start or view.dtype != member.dtype or not member.fits(view.shape):
             self._damaged(row, name)
         return view
 

@@ -126,10 +126,13 @@ def test_a_damaged_plan_is_named(folder: DatasetFolder) -> None:
 def test_records_say_what_is_done(folder: DatasetFolder) -> None:
     """A record is written under its task's number and read back as it was."""
     assert folder.tasks_done() == set()
-    folder.write_record(12, {"task": 12, "b": 1, "a": "ü"})
+    record: dict[str, object] = {"task": 12, "part": 0, "layout": "ü", "counts": {}}
+    record |= {"recordings": [], "failures": [], "notes": []}
+    folder.write_record(12, record)
     assert folder.tasks_done() == {12}
-    assert folder.read_record(12) == {"task": 12, "b": 1, "a": "ü"}
-    assert (folder.path / "records" / "000012.json").read_bytes() == '{"a":"ü","b":1,"task":12}\n'.encode()
+    assert folder.read_record(12) == record
+    text = '{"counts":{},"failures":[],"layout":"ü","notes":[],"part":0,"recordings":[],"task":12}\n'
+    assert (folder.path / "records" / "000012.json").read_bytes() == text.encode()
     with pytest.raises(WrongPlan, match="task 3 says that it is of task 12"):
         folder.write_record(3, {"task": 12})
     with pytest.raises(FileNotFoundError):

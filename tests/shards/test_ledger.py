@@ -204,17 +204,20 @@ TASK_0 = {"kind": "task", "task": 0, "layout": "video", "clips": []}
 DAMAGE: dict[str, tuple[Callable[[DatasetFolder], object], str]] = {
     "no such task": (lambda f: f.write_record(9, record(9)), "000009.json is of a task that is not in the"),
     "another layout": (write_record(layout="x"), "is of task 0, layout 'x'"),
-    "no such field": (lambda f: f.write_record(0, {"task": 0, "layout": "video"}), "mistypes 'shard'"),
+    "no such field": (
+        lambda f: f.write_record(0, {"task": 0, "layout": "video"}),
+        "part is missing",
+    ),
     "another shard": (lambda f: f.write_record(0, record(0, name="video-000001")), "shard 'video-000001'"),
     "another count": (lambda f: f.write_record(0, record(0, samples=4)), "counts 2 samples"),
-    "another type": (write_record(recordings=5), "lacks or mistypes"),
+    "another type": (write_record(recordings=5), "recordings must be a list, not 5"),
     "unknown kind": (write_lines({"kind": "x"}), "unknown kind 'x'"),
     "a part missing": (lose_a_part, "plan/000001.jsonl: is missing"),
     "a layout twice": (
         write_lines({"kind": "layout", "layout": VIDEO | {"tracks": []}}),
         "layout 'video' is planned twice, and differently",
     ),
-    "half a task": (write_lines({"kind": "task"}), "lacks or mistypes 'task'"),
+    "half a task": (write_lines({"kind": "task"}), "of kind 'task': task is missing"),
     "a task twice": (write_lines(TASK_0), "lacks or mistypes UNIQUE"),
 }
 
