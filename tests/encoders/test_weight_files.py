@@ -47,6 +47,8 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
     """A missing, empty or foreign file is named, with what to give instead."""
     path = tmp_path / "some.safetensors"
+    with pytest.raises(WrongSetting, match="is no file"):
+        weights_from("x" * 5000)
     with pytest.raises(WrongSetting, match="fifth train"):
         weights_from(path)
     for data in (b"", b"\x80\x04pickled", b"\xff" * 100):

@@ -61,7 +61,7 @@ def unwatched() -> Iterator[None]:
 class Limits:
     """What one input may take."""
 
-    cpu_seconds: float = 10.0
+    cpu_seconds: float = 30.0
     wall_seconds: float = 300.0
     memory_bytes: int = 1 << 30
     """More than the process had before."""

@@ -251,7 +251,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="this input alone")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--made", action="store_true", help="made media only")
-    parser.add_argument("--cpu-seconds", type=float, default=10.0)
+    parser.add_argument("--cpu-seconds", type=float, default=30.0)
     parser.add_argument("--without-hostile", action="store_true")
     chosen = parser.parse_args()
     if chosen.made:

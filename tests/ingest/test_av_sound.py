@@ -80,6 +80,16 @@ def test_eight_channels_come_apart(tmp_path: Path, name: str, codec: str) -> Non
             assert heard_pitch(heard[channel, 4800:-4800], 48_000) == pytest.approx(pitch, abs=0.5)
 
 
+def test_samples_of_64_bits_are_read(tmp_path: Path) -> None:
+    """PyAV makes no arrays of them."""
+    path = write_sound(tmp_path / "x.wav", tone(440, 1, channels=2), codec="pcm_s64le")
+    with VideoFile(path) as source:
+        recording = source.probe()
+        chunks = read_window(source, list(recording.tracks), 0, recording.stop_ns)["audio"].sounds
+    heard = np.concatenate([chunk.samples for chunk in chunks], axis=1)
+    assert np.abs(heard - tone(440, 1, channels=2)).max() < 1e-6
+
+
 def test_a_layout_without_names_keeps_its_count() -> None:
     """A wave file of many channels need not say what they are; one is mono and two are stereo."""
     given = ("1 channels", "2 channels", "9 channels", "5.1")

@@ -146,6 +146,10 @@ def test_a_task_of_nothing_that_is_listed_is_damage() -> None:
     plan.add([{"kind": "task", "task": 0, "layout": "video", "clips": clips}])
     with pytest.raises(IngestError, match="does not list"):
         PlanState(plan)
+    mistyped = Parts()
+    mistyped.add([{"kind": "task", "task": 0, "layout": "video", "clips": None}])
+    with pytest.raises(IngestError, match="plan part 0: a line lacks or mistypes something"):
+        PlanState(mistyped)
 
 
 def test_lines_are_found_by_their_place(tmp_path: Path) -> None:
@@ -153,7 +157,8 @@ def test_lines_are_found_by_their_place(tmp_path: Path) -> None:
     folder = DatasetFolder(tmp_path)
     folder.create()
     for part in range(2):
-        head = {"kind": "part", "part": part, "format": 1}
+        head = {"kind": "part", "part": part, "format": 1, "fifth": "0.1.0", "configuration": {}}
+        head["configuration_digest"] = ""
         folder.write_plan_part([head, {"kind": "note", "cause": "ä" * part, "recording": "é", "id": ""}])
     placed = list(folder.placed_plan_lines())
     assert [folder.plan_line(place) for place, _ in placed] == list(folder.read_plan())

@@ -319,6 +319,8 @@ def test_raw_sound_without_info_is_not_guessed(tmp_path: Path) -> None:
 
 def test_a_message_without_sound_is_told() -> None:
     """A recording may define AudioData in its own way."""
+    with pytest.raises(CannotDecode, match="a sound's description lacks what its type promises"):
+        format_of_info(SimpleNamespace(coding="mp3"))
     with pytest.raises(CannotDecode, match="a sound lacks what its type promises"):
         sound_in(SimpleNamespace(dati=b""), "audio_common_msgs/msg/AudioData")
 

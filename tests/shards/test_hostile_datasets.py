@@ -15,12 +15,14 @@ from made_dataset import write_dataset
 
 from shards import (
     DamagedDataset,
+    DatasetFolder,
     ShardsError,
     TokenStream,
     Vocabulary,
     WrongState,
     dataset_info,
     open_dataset,
+    repair_dataset,
     verify_dataset,
 )
 from shards.npy import BadNpy, npy_header, npy_view
@@ -133,6 +135,71 @@ def test_rows_must_lie_in_their_tar(dataset: Path, column: str, value: int) -> N
         [sample.arrays for sample in open_dataset(dataset).samples("video")]
     with pytest.raises(DamagedDataset, match="video-000002"):
         list(TokenStream(dataset, tracks=["video"], epochs=1, window=2).samples())
+
+
+def test_an_array_of_another_type_is_damage(dataset: Path) -> None:
+    """Its bytes are as many as those that belong there, and mean something else."""
+    path = dataset / "shards" / "video-000002.tar"
+    data = path.read_bytes()
+    assert b"'<i8'" in data
+    path.write_bytes(data.replace(b"'<i8'", b"'|S8'"))
+    with pytest.raises(DamagedDataset, match=r"video.*times"):
+        [sample.arrays for sample in TokenStream(dataset, tracks=["video"], epochs=1, window=2).samples()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("part", {"part": "0"}),
+        ("layout", {"layout": []}),
+        ("recording", {"id": "x" * 64}),
+        ("recording", {"origin_ns": 2**70}),
+        ("recording", {"about": 5}),
+        ("task", {"clips": 5}),
+        ("task", {"task": None}),
+        ("task", {"kind": ["task"]}),
+    ],
+)
+def test_a_plan_that_mistypes_is_named(dataset: Path, kind: str, change: Json) -> None:
+    """Whoever reads it gets one of our errors, and `verify` tells what it is."""
+    path = dataset / "plan" / "000000.jsonl"
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    next(line for line in lines if line["kind"] == kind).update(change)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(DamagedDataset, match=r"000000\.jsonl: a line (is )?of (unknown )?kind"):
+        list(DatasetFolder(dataset).read_plan())
+    assert "plan/000000.jsonl" in [problem.file for problem in verify_dataset(dataset)]
+    assert repair_dataset(dataset).left
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recordings": [{"id": "x"}]},
+        {"counts": {"saturated": {"video": "x"}}},
+        {"failures": [{"cause": 5}]},
+        {"shard": {"name": 5}},
+    ],
+)
+def test_a_record_that_mistypes_is_named(dataset: Path, change: Json) -> None:
+    """As a plan is."""
+    path = dataset / "records" / "000002.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    with pytest.raises(DamagedDataset, match=r"000002\.json"):
+        DatasetFolder(dataset).read_record(2)
+    assert "records/000002.json" in [problem.file for problem in verify_dataset(dataset)]
+
+
+def test_types_of_provenance_that_are_none_are_damage(dataset: Path) -> None:
+    """A record says what types its shard's json has: a list has one type, an object a key at least."""
+    path = dataset / "records" / "000002.json"
+    wrong: list[Json] = [{"id": []}, {"id": "complex"}, {"tracks": {}}]
+    for types in wrong:
+        record = json.loads(path.read_bytes())
+        record["shard"]["provenance"] = types
+        path.write_text(json.dumps(record))
+        with pytest.raises(DamagedDataset, match="as the types of its json"):
+            DatasetFolder(dataset).finish()
 
 
 def npy(header: str) -> bytes:

@@ -15,6 +15,7 @@ from made_dataset import TASKS, files_of, run_task, write_dataset
 
 from shards import DatasetFolder, DatasetLocked, Repair, repair_dataset, verify_dataset
 from shards.flips import unflipped
+from shards.folder import MANIFEST
 
 PLAN = "plan/000000.jsonl"
 CARD_KEPT = "README.before-repair.md"
@@ -224,6 +225,19 @@ def test_a_card_that_was_edited_is_kept(place: Path, whole: dict[str, bytes]) ->
     kept = (place / CARD_KEPT).read_text()
     put_back(place, whole)
     assert kept == "ours"
+
+
+@pytest.mark.parametrize("text", ["{", '{"format": 1, "plan": 5}'])
+def test_a_manifest_that_says_nothing_proves_nothing(place: Path, whole: dict[str, bytes], text: str) -> None:
+    """Though its hash fits: it is made again, and what of the tables is not what plan and records give."""
+    (place / MANIFEST).write_text(text)
+    (place / f"{MANIFEST}.sha256").write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  {MANIFEST}\n")
+    table = "tables/recordings.jsonl"
+    (place / table).write_bytes(whole[table][:-5])
+    found = repair_dataset(place)
+    assert found.left == []
+    assert {MANIFEST, table} <= {mended.file for mended in found.mended}
+    assert files_of(place) == whole
 
 
 def test_a_dataset_in_use_is_not_repaired(place: Path) -> None:
