@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_pipeline import SETTINGS, hashes, videos  # noqa: F401
+from made_runs import hashes
+from test_pipeline import SETTINGS, videos  # noqa: F401
 
 from encoders import ClipEncoder, Encoder, TokenSpec, encode_clip, encoder_for, load_encoder
 from ingest.encoder_client import SLOTS, EncoderLink, abstract

@@ -9,28 +9,18 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import SOUND_ONLY
 from made_sound import tone, write_sound
 
-from ingest.configuration import Settings
 from ingest.events import Events
 from ingest.listening import Listener, Listeners
 from ingest.metrics import WORDS, Metrics, serving
 from ingest.pipeline import shard_recordings
 
-SETTINGS = Settings(
-    clip_seconds=Fraction(1),
-    video="none",
-    depth="none",
-    signals="none",
-    audio="mulaw-256",
-    device="cpu",
-    shard_seconds=1,
-)
 RESULT = {
     "task": 3, "seconds": 2.5, "media_ns": 4 * 10**9, "samples": 4, "tokens": 400, "bytes": 1000,
     "failures": 1, "recordings": ["a", "b"], "failed": ["b"],
@@ -98,7 +88,7 @@ def test_a_run_tells_of_itself(tmp_path: Path) -> None:
     folder.mkdir()
     write_sound(folder / "a.wav", tone(300, 2))
     for _ in range(2):
-        shard_recordings([folder], out, SETTINGS, workers=0)
+        shard_recordings([folder], out, SOUND_ONLY, workers=0)
     events = [json.loads(line) for line in (out / "run.jsonl").read_text().splitlines()]
     first = [event for event in events if event["run"] == events[0]["run"]]
     assert [e["event"] for e in first] == ["run_began", "planned", "task_done", "task_done", "run_ended"]

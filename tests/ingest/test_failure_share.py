@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_damage import text_named_mp4
+from made_runs import SOUND_ONLY
 from made_sound import tone, write_sound
 
 import ingest.failure_share
 import ingest.task
-from ingest.configuration import Settings
 from ingest.errors import WrongUse
 from ingest.failure_share import LEAST_RECORDINGS, FailureShare, PlanningStopped, judged
 from ingest.pipeline import Choice, Run, shard_recordings
 from shards import DatasetFolder, dataset_info, verify_dataset
 
-SETTINGS = Settings(
-    clip_seconds=Fraction(1),
-    video="none",
-    depth="none",
-    signals="none",
-    audio="mulaw-256",
-    device="cpu",
-    shard_seconds=1,
-)
-
 
 def shard(folder: Path, out: Path, most: float) -> Run:
-    return shard_recordings([folder], out, SETTINGS, choice=Choice(max_failure_share=most), workers=0)
+    return shard_recordings([folder], out, SOUND_ONLY, choice=Choice(max_failure_share=most), workers=0)
 
 
 def test_few_recordings_prove_nothing() -> None:

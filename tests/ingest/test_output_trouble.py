@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import hashes
 from made_sound import tone, write_sound
-from test_pipeline import hashes
 
 import ingest.jobs
 from ingest.configuration import Settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -11,14 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import SOUND_ONLY, Ear, hashes
 from made_sound import tone, write_sound
 
-from ingest.configuration import Settings
 from ingest.engine.local import Engine, Job, Outcome
 from ingest.errors import WrongUse
 from ingest.listening import Listener
@@ -26,32 +25,7 @@ from ingest.parts import Part, Scope, await_plan, finish_dataset
 from ingest.pipeline import Choice, Run, shard_recordings
 from shards import DatasetFolder, DatasetLocked, dataset_info, verify_dataset
 
-SETTINGS = Settings(
-    clip_seconds=Fraction(1),
-    video="none",
-    depth="none",
-    signals="none",
-    audio="mulaw-256",
-    device="cpu",
-    shard_seconds=2,
-)
-
-
-class Ear(Listener):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-
-def hashes(out: Path) -> dict[str, str]:
-    """Return the sha256 of everything but the events and the locks."""
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in ("run.jsonl", ".lock")
-    }
+SETTINGS = replace(SOUND_ONLY, shard_seconds=2)
 
 
 def shard(folder: Path, out: Path, scope: Scope, ear: Listener | None = None, **choice: Any) -> Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from made_bags import open_bag
 from made_damage import cut_short, text_named_mp4
+from made_runs import hashes
 from made_sound import tone, write_sound
 from made_video import Pictures, write_video
 
@@ -32,15 +32,6 @@ SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="
 def shard(folder: Path, out: Path, settings: Settings = SETTINGS, **choice: Any) -> Run:
     """Run the pipeline in this process."""
     return shard_recordings([folder], out, settings, choice=Choice(**choice), workers=0)
-
-
-def hashes(out: Path) -> dict[str, str]:
-    """Return the sha256 of everything that must not depend on how a dataset was made."""
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in ("run.jsonl", ".lock")
-    }
 
 
 def statuses(out: Path) -> dict[str, str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import Ear, hashes
 from made_video import Pictures, write_video
-from test_pipeline import hashes, statuses
+from test_pipeline import statuses
 
 from ingest.configuration import Settings
 from ingest.engine.watch import Limits
@@ -47,14 +48,6 @@ sys.addaudithook(ends)
 
 SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="cpu")
 LIMITS, NONE = Limits(stall_seconds=10, memory_bytes=3 << 29), Limits()
-
-
-class Ear(Listener):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from made_damage import text_named_mp4
-from test_pipeline import hashes
+from made_runs import hashes
 
 from ingest.adding import Addition, add_encoder
 from ingest.cli import main

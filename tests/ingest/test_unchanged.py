@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import hashes
 from made_sound import tone, write_sound
-from test_pipeline import Heard, hashes, statuses
+from test_pipeline import Heard, statuses
 
 from ingest.clips import read_clips
 from ingest.configuration import Settings
