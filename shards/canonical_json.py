@@ -109,12 +109,31 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
         DamagedDataset: they don't; the message names the file.
     """
     try:
-        value = json.loads(data)
+        value = _loads(data)
     except (ValueError, RecursionError) as error:
         raise DamagedDataset(f"{path}: not JSON ({error})") from error
     if not isinstance(value, dict):
         raise DamagedDataset(f"{path}: a JSON object must stand here, not {type(value).__name__}")
     return value
+
+
+def _loads(data: bytes) -> Any:
+    """Return the JSON value that bytes hold: UTF-8, finite numbers, valid Unicode, as we write it.
+
+    Raises:
+        ValueError: they hold something else.
+    """
+    value = _DECODER.decode(data.decode())
+    if b"\\ud" in data.lower():  # halves of a pair, it may be; nobody could write them again
+        json_bytes(value)
+    return value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -133,7 +152,7 @@ def placed_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with open_regular(path) as file:
         for number, line in enumerate(file, 1):
             try:
-                value = json.loads(line)
+                value = _loads(line)
             except (ValueError, RecursionError) as error:
                 raise DamagedDataset(f"{path}: line {number} is not JSON ({error})") from error
             if not isinstance(value, dict):

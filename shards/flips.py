@@ -59,7 +59,7 @@ def _odd_lines(data: bytes) -> Iterator[tuple[int, int]]:
     for line in data.splitlines(keepends=True):
         try:
             odd = json_line(json.loads(line)) != line
-        except (ValueError, WrongPlan):
+        except (ValueError, WrongPlan, RecursionError):
             odd = True
         if odd:
             yield start, start + len(line)

@@ -233,6 +233,15 @@ def test_an_npy_that_is_cut_off_is_bad() -> None:
         npy_view(whole[:-8], 0, len(whole))
 
 
+@pytest.mark.parametrize("text", ['"\\ud800"', "NaN", "-Infinity", '"\udcff"'])
+def test_json_that_we_could_not_write_is_damage(dataset: Path, text: str) -> None:
+    """Half a surrogate pair, or what is no number, would go wrong later, where nobody knows why."""
+    path = dataset / "records" / "000002.json"
+    path.write_bytes(b'{"x":' + text.encode("utf-8", "surrogateescape") + b"}")
+    with pytest.raises(DamagedDataset, match=r"000002\.json: not JSON"):
+        DatasetFolder(dataset).read_record(2)
+
+
 def test_json_may_be_nested_too_deeply(dataset: Path) -> None:
     """JSON that Python can't hold is damage, and no `RecursionError`."""
     (dataset / "records" / "000000.json").write_text("[" * 100_000)
