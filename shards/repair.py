@@ -164,6 +164,8 @@ class _Repairing:
         """By task, its line in `tables/shards.jsonl`, as far as that can be read."""
         self.to_run: dict[int, list[str]] = {}
         """Tasks to run again: of each, the files that are wanted of it."""
+        self.tried: set[int] = set()
+        """Tasks of which the record was tried to make again, once: by all means that there are."""
 
     def run(self, progress: Progress | None) -> None:
         small = self._small()
@@ -173,9 +175,7 @@ class _Repairing:
                 return
             small = self._small()
         self.lines = {line["task"]: line for line in readable_shard_lines(self.folder)}
-        if self._records(small) and not self.dry_run:
-            small = self._small()
-        small = self._run_again(small)
+        small = self._all_records(small)
         self._shards(small, progress)
         small = self._run_again(small)
         self._derived(small)
@@ -210,12 +210,23 @@ class _Repairing:
 
     # Records
 
+    def _all_records(self, small: SmallFiles) -> SmallFiles:
+        """Mend records; a second look finds what the first one's damage had hidden."""
+        while True:
+            before = len(self.done.mended)
+            if self._records(small) and not self.dry_run:
+                small = self._small()
+            small = self._run_again(small)
+            if self.dry_run or len(self.done.mended) == before:
+                return small
+
     def _records(self, small: SmallFiles) -> bool:
         """Mend records without running anything; tell whether one was."""
         damaged = _damaged(small.problems, "records")
         lost = self._lost_records(damaged, small.manifest)
         mended = False
-        for task in lost:
+        for task in (task for task in lost if task not in self.tried):
+            self.tried.add(task)
             name = f"records/{self.folder.record_path(task).name}"
             data, how = self._record_told(task, small, lost)
             if data is not None:

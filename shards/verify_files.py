@@ -224,6 +224,10 @@ def _records(folder: DatasetFolder, ledger: Ledger | None, manifest: Json, later
         except DamagedDataset as error:
             what = str(error).rpartition(f"{path.name}: ")[2]
         found.append(Problem(f"records/{path.name}", "", what, "changed"))
+    missing = [problem for problem in found if problem.kind == "missing"]
+    more = manifest["records"]["count"] - len(folder.tasks_done()) - len(missing)
+    if found and more > 0:
+        found.append(Problem("records", "", f"{more} more are missing, without a shard", "missing"))
     if found or later:
         yield from found
         return
