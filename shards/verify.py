@@ -43,6 +43,8 @@ Progress = Callable[[int, int], object]
 Lines = Callable[[], Iterable[Json]]
 
 _KEYS_AT_ONCE = 1 << 22
+_SMALLEST_ROW_BYTES = 24
+"""Recording, start and stop."""
 
 
 def verify_dataset(path: Path | str, progress: Progress | None = None) -> list[Problem]:
@@ -169,7 +171,8 @@ def _double_samples(folder: DatasetFolder, shards: Lines, samples: int) -> Itera
 
     Where there are more samples than are held at once, recordings are dealt to several passes.
     """
-    passes = 1 + samples // _KEYS_AT_ONCE
+    size_bytes = sum(path.stat().st_size for path in folder.shards_folder.glob("*.samples.npy"))
+    passes = 1 + min(samples, size_bytes // _SMALLEST_ROW_BYTES) // _KEYS_AT_ONCE  # who counted may lie
     for turn in range(passes):
         found = [np.empty((0, 2), np.int64)]
         for facts in shards():

@@ -233,6 +233,14 @@ def test_an_npy_that_is_cut_off_is_bad() -> None:
         npy_view(whole[:-8], 0, len(whole))
 
 
+@pytest.mark.timeout(60)
+def test_a_count_of_samples_is_no_amount_of_work(dataset: Path) -> None:
+    """However many a manifest claims, `verify` looks at those that are there."""
+    forge(dataset, lambda manifest: manifest["layouts"][0].update(samples=2**60))
+    (dataset / "plan" / "000000.jsonl").write_bytes(b"{")  # so that it has to rely on the manifest
+    assert verify_dataset(dataset)
+
+
 @pytest.mark.parametrize("text", ['"\\ud800"', "NaN", "-Infinity", '"\udcff"'])
 def test_json_that_we_could_not_write_is_damage(dataset: Path, text: str) -> None:
     """Half a surrogate pair, or what is no number, would go wrong later, where nobody knows why."""
