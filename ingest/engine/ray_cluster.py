@@ -34,6 +34,8 @@ MOST_LOST = 5
 """A job whose node was lost so often is not done."""
 SPARE_JOBS = 2
 """Jobs that wait at the cluster for the first free CPU."""
+REPORT_SECONDS = 1.0
+"""Progress is gathered for so long: each message through Ray costs milliseconds of its processes."""
 LOOK_SECONDS = 2.0
 """How often the cluster is asked how large it is."""
 OBJECT_STORE_BYTES = 128 << 20
@@ -242,7 +244,8 @@ class RayEngine(Engine):
             self._land(flight, "died", {"error": words, "type": "died"})
         else:
             if message["kind"] == "progress":
-                self._on_progress(message["result"])
+                for report in message["results"]:
+                    self._on_progress(report)
             else:
                 self._land(flight, **message)
 
@@ -284,10 +287,18 @@ def run_ordered(order: str) -> Iterator[str]:
             yield json.dumps({"kind": "failed", "result": told(error)})
             return
     messages = _keeper().run(asked)
+    reports: list[dict[str, Any]] = []
+    sent = -REPORT_SECONDS
     while True:
         message = messages.get()
-        yield json.dumps(message)
-        if message["kind"] != "progress":
+        is_outcome = message["kind"] != "progress"
+        if not is_outcome:
+            reports.append(message["result"])
+        if reports and (is_outcome or time.monotonic() - sent >= REPORT_SECONDS):
+            yield json.dumps({"kind": "progress", "results": reports})
+            reports, sent = [], time.monotonic()
+        if is_outcome:
+            yield json.dumps(message)
             return
 
 
