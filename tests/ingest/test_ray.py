@@ -32,8 +32,9 @@ pytestmark = [
 SETTINGS = Settings(clip_seconds=Fraction(1), fps=Fraction(4), size=64, device="cpu", shard_seconds=1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Any]:
+    """A node of one CPU; every test adds and kills its own beside it."""
     pytest.importorskip("ray", reason="pip install 'fifth[ray]' to run these")
     from ray_nodes import running_cluster
 
