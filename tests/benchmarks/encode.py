@@ -69,7 +69,9 @@ def main() -> None:
     if not options.skip_files:
         measured = {line["encoder"]: line for line in alone}
         defaults = [default_encoder("pictures"), default_encoder("sound")]
-        choices = [[name] for name in names] + ([defaults] if set(defaults) <= set(names) else [])
+        last_of_each = list({medium_of(name): name for name in names}.values())
+        together = defaults if set(defaults) <= set(names) else last_of_each
+        choices = [[name] for name in names] + ([together] if len(together) > 1 else [])
         report["files"] = [measure_files(choice, options, measured) for choice in choices]
         print_table(
             report["files"],
