@@ -145,7 +145,7 @@ def _record(task: Json, layout: str, tracks: dict[str, int]) -> Json:
     number = task["task"]
     shard = {
         "name": f"{layout}-{number:06d}", "samples": clips, "bytes": 100_000 * clips, "tokens": tracks,
-        "sha256": "0" * 64, "idx_sha256": "0" * 64, "samples_sha256": "0" * 64,
+        "sha256": "0" * 64, "idx_sha256": "0" * 64, "samples_sha256": "0" * 64, "samples_bytes": 128 * clips,
         "first_key": f"{number:016x}_{0:019d}", "last_key": f"{number:016x}_{1:019d}",
         "seconds_ns": 4 * NS * clips, "provenance": {"id": "string", "recording": "string"},
     }  # fmt: skip
