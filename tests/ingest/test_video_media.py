@@ -192,6 +192,7 @@ BROKEN = {
         "stream #0 (h264): its only packet does not decode (the data is damaged)",
         "stream #1 (aac): its only packet does not decode (the data is damaged)",
         "the header declares 596.5 s, but the data ends at 0.0 s: the file was cut off",
+        "only 117 of the file's 340481 bytes belong to a packet, the rest to none",
     ],
     "sample_with_invalid_nalu.mp4": [],
     "sample_with_sdt.ts": ["stream #0 (mpeg2video) has no packets"],
