@@ -175,7 +175,7 @@ class DatasetFolder:
         """Yield the lines of all plan parts, in order; a line of kind "part" begins each.
 
         Raises:
-            DamagedDataset: a line is not a JSON object, or the parts are not 0, 1, 2 …
+            DamagedDataset: a line is not what its kind must be, or the parts are not 0, 1, 2 …
         """
         for _, line in self.placed_plan_lines():
             yield line
@@ -184,7 +184,7 @@ class DatasetFolder:
         """Yield the lines of the plan parts from one on, in order, each with its place.
 
         Raises:
-            DamagedDataset: a line is not a JSON object, or the parts are not 0, 1, 2 …
+            DamagedDataset: a line is not what its kind must be, or the parts are not 0, 1, 2 …
         """
         for expected, part in enumerate(self.plan_parts()):
             if part != expected:
@@ -197,7 +197,7 @@ class DatasetFolder:
         """Return the plan's line at a place.
 
         Raises:
-            DamagedDataset: no JSON object begins there.
+            DamagedDataset: no line of a plan begins there.
         """
         path = self.plan_path(place[0])
         with open_regular(path) as file:
@@ -247,7 +247,7 @@ class DatasetFolder:
 
         Raises:
             FileNotFoundError: the task is not done.
-            DamagedDataset: the record is not a JSON object.
+            DamagedDataset: the record is not what it must be.
         """
         return self.read_record_and_hash(task)[0]
 

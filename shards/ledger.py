@@ -187,7 +187,7 @@ class Ledger:
     def _read_plan(self) -> None:
         part = -1
         for line in self._folder.read_plan():
-            kind = line.get("kind")
+            kind = line["kind"]
             try:
                 if kind == "part":
                     part = self._read_head(line, part)
@@ -202,10 +202,8 @@ class Ledger:
                     self._db.execute("INSERT INTO passed_over VALUES (?, ?, ?)", row)
                 elif kind == "task":
                     self._read_task(line, part)
-                elif kind == "quarantine":
+                else:  # `read_plan` gives no other
                     self._read_quarantine(line, part)
-                else:
-                    raise self._damaged(f"plan part {part} has a line of unknown kind {kind!r}")
             except _MISFITS as error:
                 raise self._damaged(
                     f"plan part {part}: a line of kind {kind!r} lacks or mistypes {error}"

@@ -171,7 +171,8 @@ def _double_samples(folder: DatasetFolder, shards: Lines, samples: int) -> Itera
 
     Where there are more samples than are held at once, recordings are dealt to several passes.
     """
-    size_bytes = sum(path.stat().st_size for path in folder.shards_folder.glob("*.samples.npy"))
+    rows_files = folder.shards_folder.glob("*.samples.npy")
+    size_bytes = sum(path.stat().st_size for path in rows_files if path.is_file())
     passes = 1 + min(samples, size_bytes // _SMALLEST_ROW_BYTES) // _KEYS_AT_ONCE  # who counted may lie
     for turn in range(passes):
         found = [np.empty((0, 2), np.int64)]

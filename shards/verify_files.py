@@ -114,8 +114,8 @@ def _chosen(folder: DatasetFolder, anew: Json | None) -> SmallFiles:
     page, line = (bytes_of_regular(folder.path / name) for name in (MANIFEST, HASH_FILE))
     if page is not None and line == _hash_line(page):
         manifest, problems = _parsed(page)
-        is_json = all(problem.kind != "changed" for problem in problems)
-        return SmallFiles(manifest, is_json, problems=problems)
+        is_whole = all(problem.kind != "changed" for problem in problems)
+        return SmallFiles(manifest, is_whole, problems=problems)
     if anew is not None:
         given = json_page(anew)
         if line == _hash_line(given):
